@@ -1,0 +1,7 @@
+// Node strips the types itself, so ava needs no compiler.
+export default {
+  extensions: { ts: "module" },
+  files: ["test/**/*.test.ts"],
+  timeout: "30m",
+  workerThreads: false,
+};

@@ -1,0 +1,187 @@
+/**
+ * The contract between the components (which write desired state) and the host program (which reads it).
+ *
+ * A *document* is the desired state of one stage of one host: plain JSON, fully known at preview, without secrets.
+ * It travels as the `stdin` of one `remote.Command`, so a change of topology shows in `pulumi preview --diff` as a
+ * structural diff. Add a field only when a stage reads it; never put a secret in one, name it by its path on the host.
+ */
+
+/** Stages in the order in which they are applied on one host. */
+export const STAGE_NAMES = ["base", "storage", "maintenance", "replica", "witness", "lightningd"] as const;
+export type StageName = (typeof STAGE_NAMES)[number];
+
+/** BTRFS block-group profiles that keep at least two copies (btrfs(5), "PROFILES"). */
+export const RAID_PROFILES = ["raid1", "raid1c3", "raid1c4", "raid10"] as const;
+export type RaidProfile = (typeof RAID_PROFILES)[number];
+
+/** Ownership and mode of a file or directory on a host; `mode` is four octal digits, e.g. "0750". */
+export interface Ownership {
+  owner: string;
+  group: string;
+  mode: string;
+}
+
+/** Packages, the service account and the clock. */
+export interface BaseDocument {
+  stage: "base";
+  host: string;
+  /** Debian package names that this host's other stages need, sorted. */
+  packages: string[];
+  /** The system account that runs lightningd, and its primary group of the same name. */
+  user: { name: string; home: string };
+}
+
+/** One BTRFS filesystem over several devices. */
+export interface VolumeDocument {
+  /** A word for messages, unique on the host: "lightning", "replica". */
+  name: string;
+  /** Filesystem UUID, derived from the topology so that it is known before mkfs. */
+  uuid: string;
+  /** Filesystem label, at most 255 bytes. */
+  label: string;
+  profile: RaidProfile | "single";
+  /** Stable device names, e.g. /dev/disk/by-id/…, in the order of the topology. */
+  devices: string[];
+  /** Absolute mount point. */
+  mount: string;
+  /** Options of the fstab entry, comma-separated. */
+  options: string;
+  /** Smallest device that is accepted, in bytes. */
+  minimumDeviceBytes: number;
+  /** Directories made on the mounted volume, parents first. */
+  directories: ({ path: string } & Ownership)[];
+  /** An existing lightning directory to be moved onto the volume; a symlink is left at `from`. */
+  takeOver?: { from: string; to: string; owner: string; group: string };
+}
+
+export interface StorageDocument {
+  stage: "storage";
+  host: string;
+  volumes: VolumeDocument[];
+}
+
+/** Root's cron entries for every BTRFS volume of the host; results go to the journal. Schedules are cron(5) fields. */
+export interface MaintenanceDocument {
+  stage: "maintenance";
+  host: string;
+  mounts: string[];
+  balance: string;
+  scrub: string;
+  deviceStats: string;
+}
+
+/** Where lightningd's programs come from. */
+export type LightningdInstall =
+  | { kind: "preinstalled"; path: string }
+  /** `source` is an https URL, or an absolute path on the host to which the components have copied the archive. */
+  | { kind: "archive"; source: string; sha256: string }
+  /** `keyFile` is the armoured public key on the host; its fingerprint must be `fingerprint`. */
+  | { kind: "release"; version: string; baseUrl: string; keyFile: string; fingerprint: string };
+
+/** SQLite journal modes that twofold supports (sqlite.org/pragma.html#pragma_journal_mode). */
+export type JournalMode = "wal" | "delete";
+
+/** How a host reaches another one over SSH with a key of its own that can run one forced command. */
+export interface PeerAccess {
+  host: string;
+  address: string;
+  port: number;
+  user: string;
+  /** Public host key, "ssh-ed25519 AAAA…". */
+  hostKey: string;
+  /** Private key on the connecting host, made there. */
+  identityFile: string;
+}
+
+/** The second copy of the wallet, written by lightningd itself in the same commit. */
+export interface ReplicaDocument {
+  stage: "replica";
+  host: string;
+  node: string;
+  /** "source": the node's host, which mounts or owns the path. "target": the host on which the files lie. */
+  role: "source" | "target";
+  via: "local" | "sshfs" | "nfs";
+  /** Directory of the replica as this host sees it. */
+  directory: string;
+  /** Source only: what to mount, for sshfs and nfs. */
+  remote?: PeerAccess & { path: string };
+  /** Target only: the account that may do nothing but sftp into its directory, and its chroot. */
+  account?: { name: string; chroot: string };
+  user: string;
+  group: string;
+}
+
+/** One place that keeps the node's high-water mark of `data_version`. */
+export type WitnessPlace =
+  | { kind: "local"; host: string; directory: string }
+  | { kind: "peer"; host: string; access: PeerAccess };
+
+/** The host's part in keeping the high-water marks of other hosts' nodes (the place itself), if it has one. */
+export interface WitnessDocument {
+  stage: "witness";
+  host: string;
+  /** Directory that holds one JSON file a node. */
+  directory: string;
+  /** Nodes of other hosts that may write here, each with an account that can run nothing but the witness command. */
+  writers: { node: string; account: string; replica?: string }[];
+}
+
+/** The node's wallet as the gate has to check it. */
+export interface SqliteWalletDocument {
+  kind: "sqlite";
+  /** Absolute path of the main database file. */
+  main: string;
+  journalMode: JournalMode;
+  /** The replica as lightningd sees it; `peek` says how its versions are read without opening the live file. */
+  replica?: { path: string; peek: { kind: "local" } | { kind: "peer"; access: PeerAccess } };
+}
+
+export interface LightningdDocument {
+  stage: "lightningd";
+  host: string;
+  /** The node's name in the topology. */
+  node: string;
+  /** Core Lightning's network name: bitcoin, testnet, signet, regtest. */
+  network: string;
+  install: LightningdInstall;
+  /** Core Lightning's --lightning-dir. */
+  directory: string;
+  /** lightningd options from the topology; an array repeats the option, true is a flag. */
+  options: Record<string, string | number | boolean | string[]>;
+  wallet: SqliteWalletDocument;
+  user: string;
+  group: string;
+  /** Paths whose mounts the unit needs (systemd.unit(5), RequiresMountsFor=). */
+  mounts: string[];
+  witnesses: WitnessPlace[];
+  /** Every place that the gate and `init` must ask before a first start: the declared hosts other than this one. */
+  peers: PeerAccess[];
+}
+
+export type StageDocument =
+  | BaseDocument
+  | StorageDocument
+  | MaintenanceDocument
+  | ReplicaDocument
+  | WitnessDocument
+  | LightningdDocument;
+export type DocumentOf<S extends StageName> = Extract<StageDocument, { stage: S }>;
+
+/** Directory of the host program and its launcher; root-owned, mode 0755. */
+export const PROGRAM_DIRECTORY = "/usr/local/lib/twofold";
+/** State that must survive a reboot: first-start permission, node identity, documents last applied. */
+export const STATE_DIRECTORY = "/var/lib/twofold";
+/** Locks, requests and logs of runs; gone at reboot. */
+export const RUNTIME_DIRECTORY = "/run/twofold";
+
+/** Exit statuses of the host program, shared with the verbs. */
+export const EXIT = {
+  ok: 0,
+  failed: 1,
+  /** `check` found drift. */
+  drift: 2,
+  /** Refused before anything was changed: bad input or a state that must not be touched. */
+  refused: 3,
+  /** The host program is missing on the host or is another version. */
+  otherProgram: 4,
+} as const;
