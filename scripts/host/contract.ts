@@ -174,6 +174,22 @@ export const STATE_DIRECTORY = "/var/lib/twofold";
 /** Locks, requests and logs of runs; gone at reboot. */
 export const RUNTIME_DIRECTORY = "/run/twofold";
 
+/** Where things of the lightningd stage lie on the node's host; read by the gate, `init` and the verbs too. */
+export const LIGHTNINGD = {
+  unit: "lightningd.service",
+  /** Symlink to the directory that holds the lightningd, lightning-cli and lightning-hsmtool in use. */
+  programs: "/opt/twofold/bin",
+  config: "/etc/lightningd/lightningd.conf",
+  /** The same without the replica: what lightningd is started with in degraded mode. */
+  degradedConfig: "/etc/lightningd/lightningd.degraded.conf",
+  /** The {@link LightningdDocument}, for the gate. */
+  gateDocument: "/etc/twofold/gate.json",
+  /** The unit's ExecStart: lock, gate, then lightningd in the same process. */
+  startProgram: "/usr/local/lib/twofold/start-lightningd",
+  /** The unit's RuntimeDirectory, kept across restarts. */
+  runtimeDirectory: "/run/lightningd",
+} as const;
+
 /** Exit statuses of the host program, shared with the verbs. */
 export const EXIT = {
   ok: 0,
@@ -184,4 +200,6 @@ export const EXIT = {
   refused: 3,
   /** The host program is missing on the host or is another version. */
   otherProgram: 4,
+  /** The gate refused for good: the unit is not restarted on it (EX_CONFIG of sysexits(3), unused by lightningd). */
+  gateRefused: 78,
 } as const;
