@@ -1,0 +1,76 @@
+/** One host: a pinned SSH connection, the distribution's Node and the host program. */
+
+import type { types } from "@pulumi/command";
+import { Command } from "@pulumi/command/remote/command.js";
+import { CopyToRemote } from "@pulumi/command/remote/copyToRemote.js";
+import * as pulumi from "@pulumi/pulumi";
+import { PROGRAM_DIRECTORY } from "../scripts/host/contract.ts";
+import { connectionOf, hostKeyFingerprint } from "./connection.ts";
+import type { HostSpec } from "./topology/schema.ts";
+
+export interface NodeHostArgs {
+  /** The host's name in the topology. */
+  hostName: string;
+  /** Where and as whom it is reached. */
+  spec: HostSpec;
+  /** The host program: a file on this machine and its SHA-256 (scripts/host/build.ts). */
+  program: { file: string; sha256: string };
+  /** The bootstrap script that installs Node and the launcher (templates/bootstrap.ts). */
+  bootstrapScript: string;
+  /**
+   * What changes when the machine behind the address is another one.
+   * @default the fingerprint of the pinned host key
+   */
+  machine?: pulumi.Input<string>;
+}
+
+/**
+ * A host on which stages can be applied.
+ *
+ * The machine's identity is an argument of every command and a trigger of the copied program, because the provider
+ * compares only the program's hash and path: without it a rebuilt host would never get its program
+ * (pulumi-command 1.2.1, CopyToRemote).
+ */
+export class NodeHost extends pulumi.ComponentResource {
+  readonly hostName: string;
+  readonly connection: types.input.remote.ConnectionArgs;
+  readonly machine: pulumi.Output<string>;
+  /** Everything that a stage of this host waits for. */
+  readonly program: CopyToRemote;
+  readonly #sha256: string;
+
+  constructor(name: string, args: NodeHostArgs, options?: pulumi.ComponentResourceOptions) {
+    super("twofold:host:NodeHost", name, {}, options);
+    this.hostName = args.hostName;
+    this.#sha256 = args.program.sha256;
+    this.connection = connectionOf(args.hostName, args.spec);
+    this.machine = pulumi.output(args.machine ?? hostKeyFingerprint(args.spec.hostKey));
+
+    const bootstrap = new Command(
+      `${name}-bootstrap`,
+      {
+        connection: this.connection,
+        create: pulumi.interpolate`sh -s -- ${this.machine}`,
+        stdin: args.bootstrapScript,
+        addPreviousOutputInEnv: false,
+      },
+      { parent: this },
+    );
+    this.program = new CopyToRemote(
+      `${name}-program`,
+      {
+        connection: this.connection,
+        source: new pulumi.asset.FileAsset(args.program.file),
+        remotePath: `${PROGRAM_DIRECTORY}/host-${args.program.sha256}.mjs`,
+        triggers: [this.machine, args.program.sha256],
+      },
+      { parent: this, dependsOn: bootstrap },
+    );
+    this.registerOutputs({ machine: this.machine });
+  }
+
+  /** Command line that runs the host program of exactly this version, e.g. `run("stop", "lightningd")`. */
+  run(...words: string[]): string {
+    return [`${PROGRAM_DIRECTORY}/run`, this.#sha256, ...words].join(" ");
+  }
+}
