@@ -13,17 +13,64 @@ const name = z
     /^[a-z][a-z0-9-]{0,30}$/,
     "a name starts with a small letter and has small letters, digits and '-', 31 at most",
   );
+/** Accounts are named after the node ("twofold-witness-NODE"), and useradd(8) takes 32 characters at most. */
+const nodeName = z
+  .string()
+  .regex(
+    /^[a-z][a-z0-9-]{0,14}$/,
+    "a node's name starts with a small letter and has small letters, digits and '-', 15 at most",
+  );
+/** Paths end up in fstab(5), crontab(5), systemd units and lightningd's config, whose special characters differ: none is let in. */
 const absolutePath = z
   .string()
-  .regex(/^\/(?!.*\/\/)(?!.*(?:^|\/)\.\.?(?:\/|$)).+[^/]$/, "an absolute path without '..', '//' or a '/' at its end");
+  .regex(
+    /^(?=.{2,200}$)(\/(?!\.{1,2}(\/|$))[A-Za-z0-9._@+:~-]+)+$/,
+    "an absolute path of letters, digits and . _ @ + -, without '..', '//' or a '/' at its end",
+  );
+/** It becomes an argument of ssh(1), so it must not look like one of its options. */
+const address = z
+  .string()
+  .regex(/^[A-Za-z0-9:][A-Za-z0-9.:%_-]{0,252}$/, "a host name or an IP address, without user, port or scheme");
 const port = z.int().min(1).max(65535);
+/** Pulumi turns an unquoted 2026-11-20 into "2026-11-20 00:00:00 +0000 UTC", and writes it back like that; both are taken. */
+const day = z
+  .string()
+  .regex(/^\d{4}-\d{2}-\d{2}( 00:00:00 \+0000 UTC)?$/, "a day such as 2026-11-20")
+  .transform((text) => text.slice(0, 10))
+  .pipe(z.iso.date());
 const sha256 = z.string().regex(/^[0-9a-f]{64}$/, "64 small hexadecimal digits");
 const schedule = z.string().regex(/^(\S+\s+){4}\S+$/, "five cron fields, e.g. '0 0 * * 0' (crontab(5))");
 
+export const volumeSchema = z.strictObject({
+  kind: z.literal("btrfs"),
+  profile: z.enum([...RAID_PROFILES, "single"]).describe("BTRFS profile of data and metadata."),
+  devices: z.array(z.string()).min(1).describe("Block devices by a stable name: /dev/disk/by-id/…"),
+  mount: absolutePath.describe("Mount point."),
+  mountOptions: z
+    .array(z.string().regex(/^[a-z][a-z0-9_]*(=[A-Za-z0-9:._-]+)?$/, "one mount option, e.g. noatime (btrfs(5))"))
+    .default([])
+    .describe("Mount options beside those that every volume gets: defaults, autodefrag, nofail and a device timeout."),
+  uuid: z
+    .uuid()
+    .optional()
+    .describe(
+      "UUID of the filesystem, if it is not the one derived from stack, host and mount: for a volume that was made under another name.",
+    ),
+  minimumDeviceBytes: z
+    .int()
+    .min(128 * 2 ** 20)
+    .default(512 * 2 ** 20)
+    .describe("Smallest device that is accepted, in bytes."),
+});
+
 export const hostSchema = z.strictObject({
-  address: z.string().min(1).describe("Name or IP address at which this host is reached over SSH from the operator."),
+  address: address.describe("Name or IP address at which this host is reached over SSH from the operator."),
   port: port.default(22).describe("SSH port."),
-  user: z.string().default("root").describe("SSH user; it must be root (uid 0)."),
+  user: z
+    .string()
+    .regex(/^[a-z_][a-z0-9_-]{0,31}$/, "an account name")
+    .default("root")
+    .describe("SSH user; it must be root (uid 0)."),
   hostKey: z
     .string()
     .regex(
@@ -34,29 +81,18 @@ export const hostSchema = z.strictObject({
       "The host's public SSH key, pinned: ssh-keyscan -t ed25519 ADDRESS, compared with the host's own console.",
     ),
   identityFile: z.string().optional().describe("Private SSH key of the operator. Without it, the SSH agent is asked."),
-  peerAddress: z.string().optional().describe("Address at which the other hosts reach this one, where it differs."),
+  peerAddress: address.optional().describe("Address at which the other hosts reach this one, where it differs."),
   peerPort: port.optional().describe("SSH port at which the other hosts reach this one, where it differs."),
   site: name.optional().describe("A word for the place; hosts of one site burn down together."),
   rented: z.boolean().default(false).describe("True where somebody else than the operator can read the host's disks."),
-  volume: z
-    .lazy(() => volumeSchema)
+  volume: volumeSchema
     .optional()
-    .describe("A volume of this host's own, for the replicas that it keeps."),
+    .describe("A volume of this host's own for the replica that it keeps, apart from the node's volume."),
 });
 
-export const volumeSchema = z.strictObject({
-  kind: z.literal("btrfs"),
-  profile: z.enum([...RAID_PROFILES, "single"]).describe("BTRFS profile of data and metadata."),
-  devices: z.array(z.string()).min(1).describe("Block devices by a stable name: /dev/disk/by-id/…"),
-  mount: absolutePath.describe("Mount point."),
-  minimumDeviceBytes: z
-    .int()
-    .min(128 * 2 ** 20)
-    .default(512 * 2 ** 20)
-    .describe("Smallest device that is accepted, in bytes."),
-});
-
-const optionValue = z.union([z.string(), z.number(), z.boolean(), z.array(z.string())]);
+/** One line of lightningd's config file each: a line break would smuggle in another option. */
+const optionText = z.string().regex(/^[^\p{Cc}]*$/u, "one line without control characters");
+const optionValue = z.union([optionText, z.number(), z.boolean(), z.array(optionText)]);
 
 export const lightningdSchema = z.union([
   z.strictObject({ preinstalled: absolutePath.describe("Path of an installed lightningd, e.g. /usr/bin/lightningd.") }),
@@ -79,9 +115,8 @@ export const lightningdSchema = z.union([
 
 export const replicaSchema = z.strictObject({
   host: name.optional().describe("Host that keeps the replica; without it, the node's own host."),
-  path: absolutePath.describe("Directory of the replica on that host, used by nothing else."),
+  path: absolutePath.describe("Directory of the replica on that host's own volume, used by nothing else."),
   via: z.enum(["local", "sshfs", "nfs"]).describe("How the node's host writes to it."),
-  device: z.string().optional().describe("For via: local — the block device, by a stable name, that holds the path."),
   acceptRented: z
     .boolean()
     .default(false)
@@ -94,39 +129,55 @@ export const walletSchema = z.discriminatedUnion("kind", [
     journalMode: z
       .enum(["wal", "delete"])
       .optional()
-      .describe("SQLite journal mode of main and replica. Default: wal (README, 'Why WAL')."),
-    replica: replicaSchema.optional(),
+      .describe(
+        "SQLite journal mode of main and replica. Default: wal without a replica or with a local one, delete with a remote one (README, 'Why WAL').",
+      ),
+    replica: replicaSchema.optional().describe("A second copy, written by lightningd itself in the same commit."),
   }),
   z.strictObject({
     kind: z.literal("postgres"),
     members: z.array(name).min(1).describe("Hosts with the data."),
     etcd: z.array(name).min(1).describe("Hosts with the consensus store."),
-    synchronousStandbys: z.int().min(1).default(1),
+    synchronousStandbys: z
+      .int()
+      .min(1)
+      .default(1)
+      .describe("How many standbys must have flushed a commit before lightningd hears of it."),
     acceptWriteStop: z.boolean().default(false).describe("Accept that writes stop when one of two members dies."),
   }),
 ]);
 
 export const copySchema = z.discriminatedUnion("kind", [
-  z.strictObject({ kind: z.literal("channel-backup"), to: name }),
   z.strictObject({
-    kind: z.literal("file-copy"),
-    to: name.optional(),
-    every: z.string().regex(/^\d+[hd]$/),
-    keep: z.int().min(1),
+    kind: z.literal("channel-backup").describe("Copy of emergency.recover after every channel change."),
+    to: name.describe("Host that keeps it."),
   }),
   z.strictObject({
-    kind: z.literal("hsm-secret"),
-    confirmed: z.iso.date().describe("Day on which the off-host copy of hsm_secret was confirmed."),
+    kind: z.literal("file-copy").describe("Copy of the stopped database: a last resort."),
+    to: name.optional().describe("Host that keeps it; without it, the node's own."),
+    every: z
+      .string()
+      .regex(/^[1-9]\d*[hd]$/, "a number of hours or days, e.g. 12h or 1d")
+      .describe("How often."),
+    keep: z.int().min(1).describe("How many are kept."),
+  }),
+  z.strictObject({
+    kind: z.literal("hsm-secret").describe("The off-host copy of hsm_secret, on paper or encrypted."),
+    confirmed: z
+      .union([day, z.literal("not-yet")])
+      .describe("Day on which that copy was read back and compared; not-yet before the first start of a new node."),
   }),
 ]);
 
 export const nodeSchema = z.strictObject({
-  name,
-  network: z.enum(["bitcoin", "testnet", "testnet4", "signet", "regtest"]),
-  host: name,
+  name: nodeName.describe("The node's name; accounts, labels and marks carry it."),
+  network: z
+    .enum(["bitcoin", "testnet", "testnet4", "signet", "regtest"])
+    .describe("Core Lightning's name of the network."),
+  host: name.describe("Host that runs lightningd."),
   lightningd: lightningdSchema,
   options: z
-    .record(z.string(), optionValue)
+    .record(z.string().regex(/^[a-z][a-z0-9-]*$/, "an option's name, without the leading dashes"), optionValue)
     .default({})
     .describe("lightningd options, without the dashes (lightningd-config(5))."),
   volume: volumeSchema,
@@ -139,7 +190,7 @@ export const nodeSchema = z.strictObject({
     .array(name)
     .optional()
     .describe(
-      "Hosts that keep the high-water mark of data_version. Default: the hosts other than the node's, else the node's own.",
+      "Hosts that keep the high-water mark of data_version. Default: the hosts without a copy of the wallet, else those other than the node's, else the node's own.",
     ),
   copies: z.array(copySchema).default([]),
 });
@@ -156,23 +207,26 @@ export const acceptSchema = z.strictObject({
     .string()
     .regex(/^[0-9a-f]{12}$/)
     .describe("Digest of the survival table that this acceptance was given for (shown by preview)."),
-  reason: z.string().min(8),
+  reason: z.string().min(8).describe("Why the loss is accepted, for whoever reads it later."),
 });
 
 export const topologySchema = z.strictObject({
-  hosts: z.record(name, hostSchema),
-  node: nodeSchema,
-  maintenance: maintenanceSchema.prefault({}),
-  accept: acceptSchema.optional(),
+  hosts: z.record(name, hostSchema).describe("The hosts, by name."),
+  node: nodeSchema.describe("The node."),
+  maintenance: maintenanceSchema.prefault({}).describe("When the BTRFS volumes are looked after."),
+  accept: acceptSchema.optional().describe("Acceptance of a change that makes the node survive less than before."),
   allowStandins: z
     .boolean()
     .default(false)
     .describe("Let the stand-in provider plugins work on this stack (scripts/standins/README.md)."),
 });
 
-/** A topology after defaults. */
-export type Topology = z.output<typeof topologySchema>;
+/** A topology after defaults, and the name of its stack, which tells two nodes of one name apart. */
+export type Topology = z.output<typeof topologySchema> & { stack: string };
 /** A topology as written. */
 export type TopologyInput = z.input<typeof topologySchema>;
 export type HostSpec = z.output<typeof hostSchema>;
 export type VolumeSpec = z.output<typeof volumeSchema>;
+export type NodeSpec = z.output<typeof nodeSchema>;
+export type ReplicaSpec = z.output<typeof replicaSchema>;
+export type WalletSpec = z.output<typeof walletSchema>;

@@ -1,0 +1,33 @@
+/**
+ * From a topology to the documents that the host program carries out: one a host and stage, fully known at preview, without secrets.
+ */
+import type { StageDocument } from "../../scripts/host/contract.ts";
+import { baseDocument } from "./documents/base.ts";
+import { lightningdDocument } from "./documents/lightningd.ts";
+import { maintenanceDocument } from "./documents/maintenance.ts";
+import { replicaDocument } from "./documents/replica.ts";
+import { storageDocument } from "./documents/storage.ts";
+import { witnessDocument } from "./documents/witness.ts";
+import type { Topology } from "./schema.ts";
+
+/** The builders in the order of STAGE_NAMES; each gives nothing where the host has no part in its stage. */
+const BUILDERS: ((topology: Topology, host: string) => StageDocument | undefined)[] = [
+  baseDocument,
+  storageDocument,
+  maintenanceDocument,
+  replicaDocument,
+  witnessDocument,
+  lightningdDocument,
+];
+
+/** Documents of every host, by host name, each list in the order in which its stages are applied. Wants a topology that passed the rules. */
+export function documentsOf(topology: Topology): Map<string, StageDocument[]> {
+  return new Map(
+    Object.keys(topology.hosts)
+      .sort()
+      .map((host) => [
+        host,
+        BUILDERS.map((build) => build(topology, host)).filter((document) => document !== undefined),
+      ]),
+  );
+}

@@ -1,0 +1,33 @@
+import type { BaseDocument } from "../../../scripts/host/contract.ts";
+import { ACCOUNT, copyHosts, replicaHost, replicaOf, volumesOf } from "../places.ts";
+import type { Topology } from "../schema.ts";
+
+/** The packages that the other stages of this host need, and the account that runs lightningd. */
+export function baseDocument(topology: Topology, host: string): BaseDocument {
+  return { stage: "base", host, packages: packagesOf(topology, host), user: { ...ACCOUNT } };
+}
+
+function packagesOf(topology: Topology, host: string): string[] {
+  const { node, hosts } = topology;
+  const packages = new Set<string>();
+  const add = (...names: string[]) => {
+    for (const name of names) packages.add(name);
+  };
+
+  if (volumesOf(topology, host).length > 0) add("btrfs-progs", "cron");
+  // Versions of a copy are read with sqlite3 on the host that keeps it.
+  if (node.wallet.kind === "sqlite" && copyHosts(topology).includes(host)) add("sqlite3");
+  if (replicaOf(topology)?.via === "nfs" && replicaHost(topology) === host) add("nfs-kernel-server");
+
+  if (host === node.host) {
+    // What the official release is linked to.
+    add("libpq5", "libsodium23", "libsqlite3-0");
+    if (!("preinstalled" in node.lightningd)) add("ca-certificates", "curl", "xz-utils");
+    if ("release" in node.lightningd) add("gpg", "gpgv");
+    if (Object.keys(hosts).length > 1) add("openssh-client");
+    const via = replicaOf(topology)?.via;
+    if (via === "sshfs") add("sshfs");
+    if (via === "nfs") add("nfs-common");
+  }
+  return [...packages].sort();
+}
