@@ -1,0 +1,45 @@
+/**
+ * Debian packages that lab hosts have fetched before.
+ *
+ * Each host has a cache directory of its own, since apt locks it. Before a start it is filled with hard links from one
+ * master cache, and what the host fetched is linked back. apt checks each package's digest, whoever put it there.
+ */
+import { copyFileSync, linkSync, mkdirSync, readdirSync } from "node:fs";
+import { join } from "node:path";
+import { cacheDirectory } from "./environment.mjs";
+
+/** The master cache, made if it isn't there. */
+export function packageCache() {
+  const directory = join(cacheDirectory(), "apt");
+  mkdirSync(directory, { recursive: true });
+  return directory;
+}
+
+/** @param {string} host The host's cache directory, made if it isn't there. */
+export function seedPackages(host) {
+  mkdirSync(host, { recursive: true });
+  linkPackages(packageCache(), host);
+}
+
+/** @param {string} host */
+export function harvestPackages(host) {
+  linkPackages(host, packageCache());
+}
+
+/**
+ * Links every whole package (apt keeps unfinished ones in partial/) that the other directory lacks.
+ * @param {string} from @param {string} to
+ */
+function linkPackages(from, to) {
+  const there = new Set(readdirSync(to));
+  for (const name of readdirSync(from)) {
+    if (!name.endsWith(".deb") || there.has(name)) continue;
+    try {
+      linkSync(join(from, name), join(to, name));
+    } catch (error) {
+      if (error.code === "EEXIST") continue; // another lab was quicker
+      if (error.code !== "EXDEV") throw error;
+      copyFileSync(join(from, name), join(to, name));
+    }
+  }
+}

@@ -1,0 +1,21 @@
+/** A set-up step that can't go on: what was wrong, the value received, why it matters, what to do. */
+export class SetupError extends Error {
+  /** @param {{ what: string, received: string, why: string, fix: string }} parts */
+  constructor({ what, received, why, fix }) {
+    super(`${what}\n  received: ${received}\n  why: ${why}\n  to do: ${fix}`);
+    this.name = "SetupError";
+  }
+}
+
+/**
+ * Runs a command line program's main function: a SetupError is told without a stack trace.
+ * @param {() => Promise<number | undefined>} main Resolves to the exit status.
+ */
+export async function runMain(main) {
+  try {
+    process.exitCode = (await main()) ?? 0;
+  } catch (error) {
+    process.exitCode = 1;
+    console.error(`\nerror: ${error instanceof SetupError ? error.message : error?.stack}`);
+  }
+}

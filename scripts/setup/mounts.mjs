@@ -1,0 +1,85 @@
+/** Mounts and loop devices of this machine, found by where their files lie rather than by what a record says. */
+import { readFileSync, realpathSync } from "node:fs";
+import { attempt, run } from "./run.mjs";
+import { SetupError } from "./errors.mjs";
+import { waitUntil } from "./engine.mjs";
+
+/** Seconds within which a killed container's kernel-side rest lets go of a loop device. */
+const RELEASE_SECONDS = 15;
+
+/**
+ * Mount points at or below a directory, the deepest first.
+ * @param {string} mountinfo Text of /proc/self/mountinfo (proc_pid_mountinfo(5)). @param {string} directory
+ * @returns {string[]}
+ */
+export function mountsBelow(mountinfo, directory) {
+  return mountinfo
+    .split("\n")
+    .flatMap((line) => {
+      const point = line.split(" ")[4]?.replace(/\\(\d{3})/g, (_, octal) => String.fromCharCode(Number.parseInt(octal, 8)));
+      return point !== undefined && (point === directory || point.startsWith(`${directory}/`)) ? [point] : [];
+    })
+    .reverse(); // the kernel lists them in the order of mounting, nested ones later
+}
+
+/** @param {string} directory */
+export async function unmountBelow(directory) {
+  const real = realPath(directory);
+  if (real === undefined) return;
+  for (const point of mountsBelow(readFileSync("/proc/self/mountinfo", "utf8"), real)) {
+    await run("umount", [point], {
+      why: "what is mounted can't be removed",
+      fix: `see who uses it (fuser -vm ${point}), then run it again`,
+    });
+  }
+}
+
+/**
+ * Loop devices over files at or below a directory, removed files included.
+ * @param {string} listing Output of `losetup --list --noheadings --raw --output NAME,BACK-FILE`. @param {string} directory
+ * @returns {{ device: string, file: string }[]}
+ */
+export function loopsBelow(listing, directory) {
+  return listing.split("\n").flatMap((line) => {
+    const [, device, file] = /^(\/dev\/loop\d+) (.+)$/.exec(line.replaceAll("\\x20", " ")) ?? [];
+    return device && file?.startsWith(`${directory}/`) ? [{ device, file: file.replace(/ \(deleted\)$/, "") }] : [];
+  });
+}
+
+/** @param {string} directory */
+export async function listLoops(directory) {
+  const real = realPath(directory);
+  if (real === undefined) return [];
+  return loopsBelow(await run("losetup", ["--list", "--noheadings", "--raw", "--output", "NAME,BACK-FILE"]), real);
+}
+
+/**
+ * Detaches every loop device over a file below the directory and waits until the kernel has let go of them.
+ * @param {string} directory
+ * @throws {SetupError} naming the devices that are still in use.
+ */
+export async function detachLoopsBelow(directory) {
+  let left = await listLoops(directory);
+  for (const { device } of left) await attempt("losetup", ["--detach", device]);
+  // One that is still mounted somewhere is detached by the kernel at its last unmount.
+  await waitUntil(async () => {
+    left = await listLoops(directory);
+    return left.length === 0;
+  }, RELEASE_SECONDS);
+  if (left.length === 0) return;
+  throw new SetupError({
+    what: "loop devices are still in use",
+    received: left.map(({ device, file }) => `${device} (${file})`).join(", "),
+    why: "their files can't be given up before",
+    fix: "see what uses them (grep loop /proc/*/mountinfo), then run it again",
+  });
+}
+
+/** @param {string} directory */
+function realPath(directory) {
+  try {
+    return realpathSync(directory);
+  } catch {
+    return undefined;
+  }
+}
