@@ -116,12 +116,14 @@ export type WitnessPlace =
   | { kind: "local"; host: string; directory: string }
   | { kind: "peer"; host: string; access: PeerAccess };
 
-/** The host's part in keeping the high-water marks of other hosts' nodes (the place itself), if it has one. */
+/** The host's part in keeping high-water marks. */
 export interface WitnessDocument {
   stage: "witness";
   host: string;
-  /** Directory that holds one JSON file a node. */
+  /** Directory that holds one directory a node, named like it. */
   directory: string;
+  /** The node that runs on this very host: it keeps a mark here too, and its state ({@link NODE_STATE}). */
+  node?: { name: string; user: string; group: string };
   /** Nodes of other hosts that may write here, each with an account that can run nothing but the witness command. */
   writers: { node: string; account: string; replica?: string }[];
 }
@@ -186,9 +188,28 @@ export const LIGHTNINGD = {
   gateDocument: "/etc/twofold/gate.json",
   /** The unit's ExecStart: lock, gate, then lightningd in the same process. */
   startProgram: "/usr/local/lib/twofold/start-lightningd",
+  /** Node id that `init` recorded after the first start: from then on `up` starts a node that stands still. */
+  identity: `${STATE_DIRECTORY}/identity.json`,
   /** The unit's RuntimeDirectory, kept across restarts. */
   runtimeDirectory: "/run/lightningd",
 } as const;
+
+/** State of the node on its own host, for gate, `init` and the repairing verbs; made by the witness stage. */
+export const NODE_STATE = {
+  /** Root-owned, 0755: what only an operator's verb may change, and the node's user may read. */
+  directory: `${STATE_DIRECTORY}/node`,
+  /** Held from before the gate's check to the end of lightningd's run, and by every verb that touches the wallet's files. */
+  startLock: `${STATE_DIRECTORY}/node/start.lock`,
+  identity: `${STATE_DIRECTORY}/node/identity.json`,
+  permission: `${STATE_DIRECTORY}/node/first-start.json`,
+  degraded: `${STATE_DIRECTORY}/node/degraded.json`,
+  resync: `${STATE_DIRECTORY}/node/resync.json`,
+  /** One line of JSON for every repair that bends a rule. */
+  audit: `${STATE_DIRECTORY}/node/audit.log`,
+} as const;
+
+/** Holds one directory a node, named like it, with its high-water mark; see {@link WitnessDocument}. */
+export const WITNESS_DIRECTORY = `${STATE_DIRECTORY}/witness`;
 
 /** Exit statuses of the host program, shared with the verbs. */
 export const EXIT = {
@@ -200,6 +221,8 @@ export const EXIT = {
   refused: 3,
   /** The host program is missing on the host or is another version. */
   otherProgram: 4,
+  /** The gate waited long enough for what is transient: systemd asks again (EX_TEMPFAIL of sysexits(3)). */
+  temporary: 75,
   /** The gate refused for good: the unit is not restarted on it (EX_CONFIG of sysexits(3), unused by lightningd). */
   gateRefused: 78,
 } as const;

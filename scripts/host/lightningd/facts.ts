@@ -1,0 +1,88 @@
+/** What the lightningd stage reads of a host. */
+import { dirname } from "node:path";
+import { lightningdConfFiles } from "../../../templates/lightningd-conf.ts";
+import { LIGHTNINGD, type LightningdDocument } from "../contract.ts";
+import { notMounted } from "../gate/mounts.ts";
+import { run } from "../process.ts";
+import { type Entry, readAccounts, readEntries, readEntry } from "../read.ts";
+import { type InstallFacts, readInstallFacts } from "./install/install.ts";
+import { readJournalMode, SQLITE_HEADER_BYTES } from "./journal-mode.ts";
+import { readProcessVariable, readUnitState, type UnitState } from "./unit.ts";
+
+export interface LightningdFacts {
+  install: InstallFacts;
+  /** By path: config files, unit, start program, gate document, and the directories of twofold. */
+  entries: Map<string, Entry | undefined>;
+  /** Declared mount points at which nothing is mounted. */
+  unmounted: string[];
+  networkDirectory: Entry | undefined;
+  unit: UnitState;
+  /** TWOFOLD_DESIRED of the running main process: what it was started with. */
+  startedWith: string | undefined;
+  /** The node was started before: `init` recorded it, or a wallet or an hsm_secret is there. */
+  initialised: boolean;
+  /** Journal modes of the wallet's files that are there, by path. */
+  journalModes: Record<string, ReturnType<typeof readJournalMode>>;
+}
+
+export const UNIT_FILE = `/etc/systemd/system/${LIGHTNINGD.unit}`;
+export const DIRECTORIES = [dirname(LIGHTNINGD.config), dirname(LIGHTNINGD.gateDocument)];
+
+/** Core Lightning's directory of one network, which holds database, hsm_secret and socket. */
+export function networkDirectoryOf(document: LightningdDocument): string {
+  return `${document.directory}/${document.network}`;
+}
+
+export function walletFiles(document: LightningdDocument): string[] {
+  const { main, replica } = document.wallet;
+  return replica ? [main, replica.path] : [main];
+}
+
+export async function readLightningdFacts(document: LightningdDocument): Promise<LightningdFacts> {
+  const network = networkDirectoryOf(document);
+  const paths = [
+    ...DIRECTORIES,
+    ...lightningdConfFiles(document).map(({ path }) => path),
+    LIGHTNINGD.degradedConfig,
+    LIGHTNINGD.startProgram,
+    LIGHTNINGD.gateDocument,
+    UNIT_FILE,
+  ];
+  const [install, entries, unmounted, networkDirectory, unit, data] = await Promise.all([
+    readInstallFacts(document.install),
+    readEntries(paths),
+    notMounted(document.mounts),
+    readAccounts().then((accounts) => readEntry(network, accounts)),
+    readUnitState(),
+    readEntries([LIGHTNINGD.identity]),
+  ]);
+  const accounts = await readAccounts();
+  const secret = await readEntry(`${network}/hsm_secret`, accounts);
+  const modes = await Promise.all(walletFiles(document).map(async (path) => [path, await readModeOf(path)] as const));
+  return {
+    install,
+    entries,
+    unmounted,
+    networkDirectory,
+    unit,
+    startedWith: await readProcessVariable(unit.mainPid, "TWOFOLD_DESIRED"),
+    initialised:
+      data.get(LIGHTNINGD.identity) !== undefined ||
+      secret !== undefined ||
+      modes.some(([, mode]) => mode !== undefined),
+    journalModes: Object.fromEntries(modes.filter(([, mode]) => mode !== undefined)) as LightningdFacts["journalModes"],
+  };
+}
+
+/**
+ * Reads the header of a wallet file as plain bytes, which disturbs neither lightningd nor its locks. In a child process with a
+ * time limit, because a read from a network mount whose host is dead would hold this program.
+ * @returns undefined if there is no such file or it can't be read
+ */
+async function readModeOf(path: string): Promise<ReturnType<typeof readJournalMode> | undefined> {
+  const count = `--read-bytes=${SQLITE_HEADER_BYTES}`;
+  const args = ["--kill-after=1", "5", "od", "--address-radix=n", "--output-duplicates", "--format=x1", count, path];
+  const { status, stdout } = await run("timeout", args);
+  if (status !== 0) return undefined;
+  return readJournalMode(Buffer.from(stdout.replace(/\s/g, ""), "hex"));
+}

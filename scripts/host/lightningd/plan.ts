@@ -1,0 +1,191 @@
+/** What is to be done so that lightningd is installed, configured and running as the document says. Pure. */
+import { lightningdConfFiles } from "../../../templates/lightningd-conf.ts";
+import { renderLightningdUnit } from "../../../templates/lightningd-unit.ts";
+import { loadTemplate } from "../../../templates/load.ts";
+import { LIGHTNINGD, type LightningdDocument, type Ownership } from "../contract.ts";
+import { planDirectory, planFile, ROOT_DIRECTORY, ROOT_FILE, ROOT_PROGRAM } from "../planning.ts";
+import type { CommonAction, ItemName } from "../stage.ts";
+import { DIRECTORIES, type LightningdFacts, networkDirectoryOf, UNIT_FILE, walletFiles } from "./facts.ts";
+import { type InstallAction, installItems, planInstall } from "./install/install.ts";
+import { programsOf } from "./install/layout.ts";
+import { isUp } from "./unit.ts";
+
+interface Own {
+  item: ItemName;
+  summary: string;
+  consequence?: true;
+}
+
+export type LightningdAction =
+  | InstallAction
+  /** Refuses when it is carried out: a mount point that belongs to the storage stage is empty. */
+  | (Own & { kind: "lightningd/require-mount"; mount: string })
+  | (Own & { kind: "lightningd/stop" })
+  | (Own & { kind: "lightningd/set-journal-mode"; path: string })
+  | (Own & { kind: "lightningd/start" })
+  /** Done only while the unit still runs the start `invocation`, so that it can be repeated. */
+  | (Own & { kind: "lightningd/restart"; invocation: string });
+
+type Action = CommonAction | LightningdAction;
+
+const UNIT_ITEM: ItemName = `unit:${LIGHTNINGD.unit}`;
+
+/** Readable by lightningd, not by everybody: options may tell of the node's surroundings. */
+function nodeFile(document: LightningdDocument): Ownership {
+  return { owner: "root", group: document.group, mode: "0640" };
+}
+
+function gateDocumentText(document: LightningdDocument): string {
+  return `${JSON.stringify(document, undefined, 2)}\n`;
+}
+
+function unitOf(document: LightningdDocument) {
+  return renderLightningdUnit(document, [
+    programsOf(document.install),
+    ...lightningdConfFiles(document).map(({ content }) => content),
+  ]);
+}
+
+export function lightningdItems(document: LightningdDocument): ItemName[] {
+  return [
+    ...installItems(document.install),
+    ...DIRECTORIES.map((path): ItemName => `directory:${path}`),
+    ...lightningdConfFiles(document).map(({ path }): ItemName => `file:${path}`),
+    `file:${LIGHTNINGD.gateDocument}`,
+    `file:${LIGHTNINGD.startProgram}`,
+    `directory:${networkDirectoryOf(document)}`,
+    `file:${UNIT_FILE}`,
+    ...walletFiles(document).map((path): ItemName => `journal-mode:${path}`),
+    UNIT_ITEM,
+  ];
+}
+
+export function planLightningd(facts: LightningdFacts, document: LightningdDocument): Action[] {
+  const install = planInstall(facts.install, document.install);
+  const files = planFiles(facts, document);
+  const unit = planFile(UNIT_FILE, facts.entries.get(UNIT_FILE), unitOf(document).content, ROOT_FILE);
+  const modes = planJournalModes(facts, document);
+  return [
+    ...facts.unmounted.map(requireMount),
+    ...install,
+    ...files,
+    ...planNetworkDirectory(facts, document),
+    ...unit,
+    ...planReload(facts, unit),
+    ...planEnable(facts),
+    ...planRun(facts, document, { changed: [...install, ...files, ...unit].some(isReadByLightningd), modes }),
+  ];
+}
+
+/** Whether a running lightningd may have read what an action puts right; the gate's own files are read at the next start. */
+function isReadByLightningd(action: Action): boolean {
+  const files: string[] = [LIGHTNINGD.config, LIGHTNINGD.degradedConfig, UNIT_FILE];
+  if (action.kind === "write-file") return files.includes(action.path);
+  return action.kind === "lightningd/install" || action.kind === "make-symlink";
+}
+
+function requireMount(mount: string): LightningdAction {
+  return {
+    kind: "lightningd/require-mount",
+    item: `mount:${mount}`,
+    summary: `see that ${mount} is mounted`,
+    mount,
+    // It is the storage stage's item, and that stage reports it as drift.
+    consequence: true,
+  };
+}
+
+function planFiles(facts: LightningdFacts, document: LightningdDocument): CommonAction[] {
+  const entry = (path: string) => facts.entries.get(path);
+  const confs = lightningdConfFiles(document);
+  const wanted = [...confs, { path: LIGHTNINGD.gateDocument, content: gateDocumentText(document) }];
+  const superfluous = !confs.some(({ path }) => path === LIGHTNINGD.degradedConfig) && entry(LIGHTNINGD.degradedConfig);
+  return [
+    ...DIRECTORIES.flatMap((path) => planDirectory(path, entry(path), ROOT_DIRECTORY)),
+    ...wanted.flatMap(({ path, content }) => planFile(path, entry(path), content, nodeFile(document))),
+    ...planFile(
+      LIGHTNINGD.startProgram,
+      entry(LIGHTNINGD.startProgram),
+      loadTemplate("start-lightningd.sh"),
+      ROOT_PROGRAM,
+    ),
+    ...(superfluous
+      ? [
+          {
+            kind: "remove-file" as const,
+            item: `file:${LIGHTNINGD.degradedConfig}` as const,
+            summary: `remove ${LIGHTNINGD.degradedConfig}: the wallet has no replica any more`,
+            path: LIGHTNINGD.degradedConfig,
+          },
+        ]
+      : []),
+  ];
+}
+
+/** Made only on the mounted volume: under it, it would be a second, empty node. */
+function planNetworkDirectory(facts: LightningdFacts, document: LightningdDocument): CommonAction[] {
+  if (facts.unmounted.length > 0) return [];
+  const ownership = { owner: document.user, group: document.group, mode: "0700" };
+  return planDirectory(networkDirectoryOf(document), facts.networkDirectory, ownership);
+}
+
+function planReload(facts: LightningdFacts, unitActions: CommonAction[]): CommonAction[] {
+  const written = unitActions.some((action) => action.kind === "write-file");
+  if (!written && !facts.unit.needsReload) return [];
+  const summary = "let systemd read its units again";
+  return [{ kind: "daemon-reload", item: UNIT_ITEM, summary, ...(written ? { consequence: true as const } : {}) }];
+}
+
+function planEnable(facts: LightningdFacts): CommonAction[] {
+  if (facts.unit.enabled === "enabled") return [];
+  const summary = `enable ${LIGHTNINGD.unit}, now ${facts.unit.enabled || "not there"}`;
+  return [{ kind: "enable-unit", item: UNIT_ITEM, summary, unit: LIGHTNINGD.unit }];
+}
+
+function planJournalModes(facts: LightningdFacts, document: LightningdDocument): LightningdAction[] {
+  return walletFiles(document).flatMap((path): LightningdAction[] => {
+    const found = facts.journalModes[path];
+    // An empty or foreign file is no wallet to convert: the gate refuses it with its reasons.
+    if (found === undefined || found === "empty" || found === "foreign") return [];
+    if (found === document.wallet.journalMode) return [];
+    const summary = `set the journal mode of ${path} to ${document.wallet.journalMode}, now ${found}`;
+    return [{ kind: "lightningd/set-journal-mode", item: `journal-mode:${path}`, summary, path }];
+  });
+}
+
+function planRun(
+  { unit, startedWith, initialised, unmounted }: LightningdFacts,
+  document: LightningdDocument,
+  { changed, modes }: { changed: boolean; modes: LightningdAction[] },
+): LightningdAction[] {
+  const start = (summary: string, consequence?: true): LightningdAction => ({
+    kind: "lightningd/start",
+    item: UNIT_ITEM,
+    summary,
+    ...(consequence ? { consequence } : {}),
+  });
+  if (modes.length > 0 && !isUp(unit)) return [...modes, start(`start ${LIGHTNINGD.unit}, now ${unit.active}`)];
+  if (modes.length > 0) {
+    const stop = "stop lightningd: the journal mode can be changed only while nobody has the wallet open";
+    return [
+      { kind: "lightningd/stop", item: UNIT_ITEM, summary: stop, consequence: true },
+      ...modes,
+      start(`start ${LIGHTNINGD.unit} again`, true),
+    ];
+  }
+  if (!isUp(unit))
+    return initialised && unmounted.length === 0 ? [start(`start ${LIGHTNINGD.unit}, now ${unit.active}`)] : [];
+  const outdated = startedWith !== undefined && startedWith !== unitOf(document).desired;
+  if (!changed && !outdated) return [];
+  return [
+    {
+      kind: "lightningd/restart",
+      item: UNIT_ITEM,
+      summary: outdated
+        ? "restart lightningd: it runs with earlier settings"
+        : "restart lightningd, which may have read what is put right here",
+      invocation: unit.invocation,
+      ...(changed ? { consequence: true as const } : {}),
+    },
+  ];
+}

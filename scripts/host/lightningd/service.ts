@@ -1,0 +1,132 @@
+/** Starting, restarting and stopping lightningd, with the operator told what it waits for. */
+import { setTimeout as delay } from "node:timers/promises";
+import { EXIT, LIGHTNINGD } from "../contract.ts";
+import { must, run } from "../process.ts";
+import type { ApplyContext } from "../stage.ts";
+import { isUp, readUnitState, type UnitState } from "./unit.ts";
+
+const POLL_MS = 250;
+/** How long a start is followed. A chain backend or a replica's host may take longer; the unit goes on by itself. */
+const START_DEADLINE_MS = 120_000;
+/** Starts that fail within the deadline until it counts as a failure that won't go away by itself. */
+const FAILED_STARTS = 2;
+/** systemd's own TimeoutStopSec=10min, and time for it to kill what is left. */
+const STOP_DEADLINE_MS = 11 * 60_000;
+
+/** Exit statuses on which the unit is not started again, in words (the gate; Core Lightning's common/errcode.h). */
+const FINAL_STATUS: Record<number, string> = {
+  [EXIT.gateRefused]: "the gate refused",
+  11: "another lightningd holds the pid file",
+  20: "hsm_secret can't be used",
+  21: "hsm_secret is encrypted",
+  22: "the passphrase of hsm_secret is wrong",
+  23: "no passphrase for hsm_secret could be read",
+  24: "hsm_secret can't be used",
+  30: "the wallet belongs to another node or network",
+};
+
+async function lastLines(count: number): Promise<string[]> {
+  const args = ["--unit", LIGHTNINGD.unit, "--lines", String(count), "--output", "cat", "--no-pager", "--quiet"];
+  const { stdout } = await run("journalctl", args);
+  return stdout.trim() === "" ? [] : stdout.trim().split("\n");
+}
+
+async function fail(what: string): Promise<never> {
+  const lines = await lastLines(25);
+  throw new Error(
+    `${what}\n  its last lines:\n${lines.map((line) => `    ${line}`).join("\n")}\n` +
+      `  to do: put right what they say; then run this again, or 'systemctl start ${LIGHTNINGD.unit}' on the host`,
+  );
+}
+
+/** True once lightningd itself, not the gate, answers. */
+async function answers(): Promise<boolean> {
+  const cli = [`${LIGHTNINGD.programs}/lightning-cli`, `--conf=${LIGHTNINGD.config}`, "getinfo"];
+  const { status } = await run("timeout", ["--kill-after=1", "10", ...cli]);
+  return status === 0;
+}
+
+/** Prints the unit's newest line when it is another than before, at most every five seconds. */
+function journalFollower(context: ApplyContext) {
+  let next = 0;
+  let last = "";
+  return async () => {
+    if (Date.now() < next) return;
+    next = Date.now() + 5000;
+    const line = (await lastLines(1))[0] ?? "";
+    if (line !== "" && line !== last) context.progress(`lightningd: ${line}`);
+    last = line;
+  };
+}
+
+/**
+ * Follows a start until lightningd answers.
+ * @param before the unit as it was before the start was asked for
+ * @throws if the start was refused or fails again and again
+ */
+async function followStart(before: UnitState, context: ApplyContext): Promise<void> {
+  const follow = journalFollower(context);
+  const deadline = Date.now() + START_DEADLINE_MS;
+  while (Date.now() < deadline) {
+    const unit = await readUnitState();
+    const begun = unit.invocation !== before.invocation;
+    if (begun && unit.active === "failed")
+      await fail(
+        `lightningd did not start: ${FINAL_STATUS[unit.lastStatus] ?? `it ended with status ${unit.lastStatus}`}`,
+      );
+    if (begun && unit.active === "inactive") await fail("lightningd ended right after its start");
+    if (begun && unit.restarts >= FAILED_STARTS)
+      await fail(`lightningd ended with status ${unit.lastStatus} each time it was started; systemd goes on trying`);
+    if (begun && unit.active === "active" && (await answers())) {
+      context.progress(`lightningd answers, process ${unit.mainPid}`);
+      return;
+    }
+    await follow();
+    await delay(POLL_MS);
+  }
+  const [line = "nothing"] = await lastLines(1);
+  context.progress(`lightningd does not answer yet; the unit goes on by itself. It last said: ${line}`);
+}
+
+/** @throws if the gate refuses or lightningd fails */
+export async function startLightningd(context: ApplyContext): Promise<void> {
+  const before = await readUnitState();
+  if (isUp(before)) return;
+  // A refusal of an earlier start is no reason not to try this one.
+  await run("systemctl", ["reset-failed", LIGHTNINGD.unit]);
+  await must("systemctl", ["start", "--no-block", LIGHTNINGD.unit]);
+  await followStart(before, context);
+}
+
+/** Restarts the start `invocation`; does nothing if that one is over. */
+export async function restartLightningd(invocation: string, context: ApplyContext): Promise<void> {
+  const before = await readUnitState();
+  if (before.invocation !== invocation) return;
+  await stopLightningd(context);
+  await startLightningd(context);
+}
+
+/** Stops lightningd and waits until its last process is gone; one that isn't running is fine. */
+export async function stopLightningd(context: ApplyContext): Promise<void> {
+  const before = await readUnitState();
+  if (!isUp(before)) {
+    context.progress(
+      `lightningd does not run (${LIGHTNINGD.unit} is ${before.load === "not-found" ? "not there" : before.active})`,
+    );
+    return;
+  }
+  context.progress("stopping lightningd: no new payments, then its database is closed");
+  await must("systemctl", ["stop", "--no-block", LIGHTNINGD.unit]);
+  const follow = journalFollower(context);
+  const deadline = Date.now() + STOP_DEADLINE_MS;
+  while (Date.now() < deadline) {
+    const unit = await readUnitState();
+    if (!isUp(unit)) {
+      context.progress("lightningd is stopped");
+      return;
+    }
+    await follow();
+    await delay(POLL_MS);
+  }
+  await fail("lightningd did not stop, although systemd should have killed it by now");
+}

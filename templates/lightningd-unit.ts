@@ -1,0 +1,44 @@
+/** Renders lightningd.service from the values of the desired state. */
+import { createHash } from "node:crypto";
+import { EXIT, LIGHTNINGD, type LightningdDocument } from "../scripts/host/contract.ts";
+import { fillTemplate } from "./load.ts";
+import { mountUnitName, unitWord } from "./systemd.ts";
+
+/** What the unit may write: the volumes, the replica's directory, and the witness's where it is on this host. */
+function writablePaths(document: LightningdDocument): string[] {
+  const paths = [
+    ...document.mounts,
+    ...document.witnesses.flatMap((place) => (place.kind === "local" ? [place.directory] : [])),
+  ];
+  return [...new Set(paths)];
+}
+
+/**
+ * @param others the other contents that a running node was started with (its config, the path of its programs): a change
+ * of any of them changes TWOFOLD_DESIRED in the unit, which the running process has in its environment.
+ */
+export function renderLightningdUnit(
+  document: LightningdDocument,
+  others: string[],
+): { content: string; desired: string } {
+  const fill = (desired: string) =>
+    fillTemplate("lightningd.service", {
+      node: document.node,
+      user: document.user,
+      group: document.group,
+      startProgram: LIGHTNINGD.startProgram,
+      programs: LIGHTNINGD.programs,
+      config: LIGHTNINGD.config,
+      gateRefused: String(EXIT.gateRefused),
+      mountUnits: document.mounts.map((path) => unitWord(mountUnitName(path))).join(" "),
+      // "-": a path that isn't there yet must not keep the gate from saying so.
+      writable: writablePaths(document)
+        .map((path) => unitWord(`-${path}`))
+        .join(" "),
+      desired,
+    });
+  const hash = createHash("sha256");
+  for (const part of [fill(""), ...others]) hash.update(part).update("\0");
+  const desired = hash.digest("hex").slice(0, 16);
+  return { content: fill(desired), desired };
+}
