@@ -11,14 +11,14 @@ const name = z
   .string()
   .regex(
     /^[a-z][a-z0-9-]{0,30}$/,
-    "a name starts with a small letter and has small letters, digits and '-', 31 at most",
+    "a name of small letters, digits and '-' that begins with a letter, 31 characters at most",
   );
 /** Accounts are named after the node ("twofold-witness-NODE"), and useradd(8) takes 32 characters at most. */
 const nodeName = z
   .string()
   .regex(
     /^[a-z][a-z0-9-]{0,14}$/,
-    "a node's name starts with a small letter and has small letters, digits and '-', 15 at most",
+    "a name of small letters, digits and '-' that begins with a letter, 15 characters at most",
   );
 /** Paths end up in fstab(5), crontab(5), systemd units and lightningd's config, whose special characters differ: none is let in. */
 const absolutePath = z
@@ -39,10 +39,12 @@ const day = z
   .transform((text) => text.slice(0, 10))
   .pipe(z.iso.date());
 const sha256 = z.string().regex(/^[0-9a-f]{64}$/, "64 small hexadecimal digits");
-const schedule = z.string().regex(/^(\S+\s+){4}\S+$/, "five cron fields, e.g. '0 0 * * 0' (crontab(5))");
+const schedule = z
+  .string()
+  .regex(/^([0-9A-Za-z*,/-]+ +){4}[0-9A-Za-z*,/-]+$/, "five cron fields, e.g. '0 0 * * 0' (crontab(5))");
 
 export const volumeSchema = z.strictObject({
-  kind: z.literal("btrfs"),
+  kind: z.literal("btrfs").describe("The filesystem; only btrfs."),
   profile: z.enum([...RAID_PROFILES, "single"]).describe("BTRFS profile of data and metadata."),
   devices: z.array(z.string()).min(1).describe("Block devices by a stable name: /dev/disk/by-id/…"),
   mount: absolutePath.describe("Mount point."),
@@ -92,7 +94,9 @@ export const hostSchema = z.strictObject({
 
 /** One line of lightningd's config file each: a line break would smuggle in another option. */
 const optionText = z.string().regex(/^[^\p{Cc}]*$/u, "one line without control characters");
-const optionValue = z.union([optionText, z.number(), z.boolean(), z.array(optionText)]);
+const optionValue = z.union([optionText, z.number(), z.boolean(), z.array(optionText)], {
+  error: "a text of one line, a number, true, false or a list of texts",
+});
 
 export const lightningdSchema = z.union([
   z.strictObject({ preinstalled: absolutePath.describe("Path of an installed lightningd, e.g. /usr/bin/lightningd.") }),
@@ -100,10 +104,13 @@ export const lightningdSchema = z.union([
     archive: z
       .string()
       .describe("https URL, or a path on the operator's machine, of an archive laid out like the official release."),
-    sha256,
+    sha256: sha256.describe("The archive's SHA-256."),
   }),
   z.strictObject({
-    release: z.string().regex(/^v\d{2}\.\d{2}(\.\d+)?$/, "a release tag such as v26.06.6"),
+    release: z
+      .string()
+      .regex(/^v\d{2}\.\d{2}(\.\d+)?$/, "a release tag such as v26.06.6")
+      .describe("An official release, fetched and checked on the host."),
     keyFile: z.string().describe("Armoured public key of the release's signer, on the operator's machine."),
     fingerprint: z
       .string()
@@ -125,17 +132,19 @@ export const replicaSchema = z.strictObject({
 
 export const walletSchema = z.discriminatedUnion("kind", [
   z.strictObject({
-    kind: z.literal("sqlite"),
+    kind: z.literal("sqlite").describe("The wallet in SQLite files."),
     journalMode: z
       .enum(["wal", "delete"])
       .optional()
       .describe(
         "SQLite journal mode of main and replica. Default: wal without a replica or with a local one, delete with a remote one (README, 'Why WAL').",
       ),
-    replica: replicaSchema.optional().describe("A second copy, written by lightningd itself in the same commit."),
+    replica: replicaSchema
+      .optional()
+      .describe("The second copy, written by lightningd itself in the same commit; it takes exactly one."),
   }),
   z.strictObject({
-    kind: z.literal("postgres"),
+    kind: z.literal("postgres").describe("The wallet in a PostgreSQL cluster."),
     members: z.array(name).min(1).describe("Hosts with the data."),
     etcd: z.array(name).min(1).describe("Hosts with the consensus store."),
     synchronousStandbys: z
@@ -164,7 +173,7 @@ export const copySchema = z.discriminatedUnion("kind", [
   z.strictObject({
     kind: z.literal("hsm-secret").describe("The off-host copy of hsm_secret, on paper or encrypted."),
     confirmed: z
-      .union([day, z.literal("not-yet")])
+      .union([day, z.literal("not-yet")], { error: "a day such as 2026-11-20, or not-yet" })
       .describe("Day on which that copy was read back and compared; not-yet before the first start of a new node."),
   }),
 ]);
@@ -175,24 +184,24 @@ export const nodeSchema = z.strictObject({
     .enum(["bitcoin", "testnet", "testnet4", "signet", "regtest"])
     .describe("Core Lightning's name of the network."),
   host: name.describe("Host that runs lightningd."),
-  lightningd: lightningdSchema,
+  lightningd: lightningdSchema.describe("Where lightningd comes from: preinstalled, an archive, or a release."),
   options: z
     .record(z.string().regex(/^[a-z][a-z0-9-]*$/, "an option's name, without the leading dashes"), optionValue)
     .default({})
     .describe("lightningd options, without the dashes (lightningd-config(5))."),
-  volume: volumeSchema,
+  volume: volumeSchema.describe("The volume of the lightning directory."),
   directory: absolutePath.optional().describe("Core Lightning's --lightning-dir. Default: 'lightning' on the volume."),
   takeOver: absolutePath
     .optional()
     .describe("An existing lightning directory on the host, moved onto the volume; a symlink is left in its place."),
-  wallet: walletSchema,
+  wallet: walletSchema.describe("Where the wallet lives: kind sqlite or postgres."),
   witness: z
     .array(name)
     .optional()
     .describe(
       "Hosts that keep the high-water mark of data_version. Default: the hosts without a copy of the wallet, else those other than the node's, else the node's own.",
     ),
-  copies: z.array(copySchema).default([]),
+  copies: z.array(copySchema).default([]).describe("Further copies, beside the wallet's own."),
 });
 
 export const maintenanceSchema = z.strictObject({

@@ -1,5 +1,5 @@
 import type { WitnessDocument, WitnessPlace } from "../../../scripts/host/contract.ts";
-import { DATABASE_FILE, replicaHost, WITNESS_DIRECTORY, witnessHosts } from "../places.ts";
+import { ACCOUNT, DATABASE_FILE, replicaHost, WITNESS_DIRECTORY, witnessHosts } from "../places.ts";
 import type { Topology } from "../schema.ts";
 import { peerAccess, peerAccount } from "./access.ts";
 import { replicaDirectoryOnItsHost } from "./replica.ts";
@@ -12,7 +12,8 @@ export function witnessDocument(topology: Topology, host: string): WitnessDocume
   const { node } = topology;
   if (node.wallet.kind !== "sqlite") return undefined;
   const document = { stage: "witness", host, directory: WITNESS_DIRECTORY } as const;
-  if (host === node.host) return { ...document, writers: [] };
+  if (host === node.host)
+    return { ...document, node: { name: node.name, user: ACCOUNT.name, group: ACCOUNT.name }, writers: [] };
   const directory = replicaHost(topology) === host ? replicaDirectoryOnItsHost(topology) : undefined;
   return {
     ...document,

@@ -1,0 +1,91 @@
+import type { Topology } from "../schema.ts";
+import type { Rule, Violation } from "./rule.ts";
+
+const PATH = "twofold:node.wallet";
+type PostgresWallet = Extract<Topology["node"]["wallet"], { kind: "postgres" }>;
+
+/** A rule that speaks only where the wallet is in PostgreSQL. */
+function rule(parts: Omit<Rule, "check">, check: (wallet: PostgresWallet) => Violation[]): Rule {
+  return { ...parts, check: ({ node: { wallet } }) => (wallet.kind === "postgres" ? check(wallet) : []) };
+}
+
+const notProvisioned = rule(
+  {
+    code: "PG_NOT_PROVISIONED",
+    why: "this version checks a PostgreSQL wallet and shows its survival table, and does not set up the cluster yet",
+    fix: "use kind: sqlite with a replica",
+  },
+  (wallet) => [
+    { path: `${PATH}.kind`, what: "a wallet in PostgreSQL cannot be provisioned yet", received: wallet.kind },
+  ],
+);
+
+const memberCount = rule(
+  {
+    code: "PG_MEMBER_COUNT",
+    why: "with three members and one required standby any one may die and commits go on in two places; with two, every commit waits as soon as one of them is dead",
+    fix: "declare three members with synchronousStandbys: 1, or accept it with acceptWriteStop: true",
+  },
+  ({ members, synchronousStandbys, acceptWriteStop }) => {
+    if (members.length === 3 && synchronousStandbys === 1) return [];
+    if (members.length > 1 && acceptWriteStop) return [];
+    return [
+      {
+        path: `${PATH}.members`,
+        what: `it has ${members.length} with ${synchronousStandbys} required standby${synchronousStandbys === 1 ? "" : "s"}`,
+        received: members,
+        ...(members.length === 1
+          ? { why: "one member is one place", fix: "declare three members with synchronousStandbys: 1" }
+          : {}),
+      },
+    ];
+  },
+);
+
+const standbys = rule(
+  {
+    code: "PG_STANDBYS",
+    why: "the primary is not its own standby, so no commit would ever be acknowledged",
+    fix: "require fewer standbys than there are members besides the primary",
+  },
+  ({ members, synchronousStandbys }) =>
+    members.length > 1 && synchronousStandbys >= members.length
+      ? [
+          {
+            path: `${PATH}.synchronousStandbys`,
+            what: `${members.length} members have ${members.length - 1} standbys at most`,
+            received: synchronousStandbys,
+          },
+        ]
+      : [],
+);
+
+const etcdCount = rule(
+  {
+    code: "PG_ETCD_COUNT",
+    why: "etcd decides by majority: fewer than three cannot lose one, and an even number can lose no more than one fewer",
+    fix: "declare three or five hosts",
+  },
+  ({ etcd }) =>
+    etcd.length < 3 || etcd.length % 2 === 0
+      ? [{ path: `${PATH}.etcd`, what: `${etcd.length} is not an odd number of three or more`, received: etcd }]
+      : [],
+);
+
+const twice = rule(
+  {
+    code: "PG_HOST_TWICE",
+    why: "two members on one host die together",
+    fix: "name each host once",
+  },
+  (wallet) =>
+    (["members", "etcd"] as const).flatMap((key) =>
+      wallet[key].flatMap((host, index) =>
+        wallet[key].indexOf(host) < index
+          ? [{ path: `${PATH}.${key}[${index}]`, what: "it is named already", received: host }]
+          : [],
+      ),
+    ),
+);
+
+export const POSTGRES_RULES: readonly Rule[] = [notProvisioned, memberCount, standbys, etcdCount, twice];

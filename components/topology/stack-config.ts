@@ -1,0 +1,86 @@
+/** Reads a stack's config from its file, for the verbs: on the worst day there may be no Pulumi. */
+import { readFileSync } from "node:fs";
+import { basename } from "node:path";
+import { LineCounter, parseDocument } from "yaml";
+import { formatProblems, type Problem, show } from "./problem.ts";
+
+/** The file of a stack can't be read as one. */
+export class StackConfigError extends Error {
+  readonly problem: Problem;
+  constructor(problem: Problem) {
+    super(formatProblems([problem]));
+    this.name = "StackConfigError";
+    this.problem = problem;
+  }
+}
+
+export interface StackConfig {
+  /** Name of the stack, from the name of the file. */
+  stack: string;
+  /** The values under `config`, keyed as in the file: twofold:node. */
+  config: Record<string, unknown>;
+}
+
+/** Reads `Pulumi.STACK.yaml`. Throws {@link StackConfigError}. */
+export function readStackConfig(file: string): StackConfig {
+  let text: string;
+  try {
+    text = readFileSync(file, "utf8");
+  } catch (error) {
+    throw new StackConfigError({
+      code: "STACK_FILE_UNREADABLE",
+      path: file,
+      what: "the stack's config cannot be read",
+      received: error instanceof Error ? error.message : String(error),
+      why: "the topology stands in it",
+      fix: "name an existing stack with -s STACK, or its file with --config-file",
+    });
+  }
+  return parseStackConfig(text, file);
+}
+
+/** The same from text; `file` gives the stack's name and stands in messages. Throws {@link StackConfigError}. */
+export function parseStackConfig(text: string, file: string): StackConfig {
+  const stack = /^Pulumi\.(.+)\.ya?ml$/.exec(basename(file))?.[1];
+  if (stack === undefined) {
+    throw new StackConfigError({
+      code: "STACK_FILE_NAME",
+      path: file,
+      what: "the file's name does not tell the stack",
+      received: basename(file),
+      why: "the stack's name is part of what a volume's UUID is derived from",
+      fix: "name it Pulumi.STACK.yaml, as Pulumi does",
+    });
+  }
+  const lines = new LineCounter();
+  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
+  const error = document.errors[0];
+  if (error !== undefined) {
+    const { line, col } = lines.linePos(error.pos[0]);
+    throw new StackConfigError({
+      code: "STACK_FILE_YAML",
+      path: `${file}:${line}:${col}`,
+      what: `line ${line}, column ${col} is not YAML: ${error.message.replace(/\.$/, "")}`,
+      received: show(text.split("\n")[line - 1]?.trim() ?? ""),
+      why: "nothing after that place can be trusted",
+      fix: "correct that line; the usual causes are a tab, a missing space after ':' and a text with ': ' or ' #' without quotes",
+    });
+  }
+  const content: unknown = document.toJS();
+  const config = isMapping(content) ? content.config : undefined;
+  if (!isMapping(config)) {
+    throw new StackConfigError({
+      code: "STACK_FILE_NO_CONFIG",
+      path: file,
+      what: "the file has no 'config' with keys in it",
+      received: show(content ?? undefined),
+      why: "the topology stands there, as twofold:hosts and twofold:node",
+      fix: "write 'config:' and beneath it, indented, the keys of README.md, \"Config reference\"",
+    });
+  }
+  return { stack, config };
+}
+
+function isMapping(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
