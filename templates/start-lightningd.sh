@@ -1,0 +1,14 @@
+#!/bin/sh
+# ExecStart= of lightningd.service: lock, gate, then lightningd in this very process, so that nothing comes between check and start.
+set -eu
+
+# lightningd inherits the descriptor, so the lock lasts from before the check to the end of its run.
+exec 9</var/lib/twofold/node/start.lock
+if ! flock --nonblock 9; then
+	echo "start-lightningd: another start, or a restore, is at work on this node (it holds /var/lib/twofold/node/start.lock); trying again" >&2
+	exit 75
+fi
+
+# The gate prints the config to start with; its exit status, if it says no, is this program's.
+config=$(/usr/bin/node /usr/local/lib/twofold/current gate --start)
+exec /opt/twofold/bin/lightningd --conf="$config"
