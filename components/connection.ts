@@ -1,11 +1,10 @@
 /** How the Pulumi provider reaches a host over SSH, and what identifies the machine behind the address. */
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
-import { homedir } from "node:os";
-import { join } from "node:path";
 import type { types } from "@pulumi/command";
 import * as pulumi from "@pulumi/pulumi";
 import { Refusal } from "../scripts/host/stage.ts";
+import { operatorPath } from "./topology/operator-path.ts";
 import type { HostSpec } from "./topology/schema.ts";
 
 /**
@@ -49,7 +48,7 @@ export function connectionOf(hostName: string, host: HostSpec): types.input.remo
 }
 
 function readPrivateKey(hostName: string, file: string): string {
-  const path = file.startsWith("~/") ? join(homedir(), file.slice(2)) : file;
+  const path = operatorPath(file);
   const refuse = (received: string, fix: string) =>
     new Refusal({
       code: "connection/identity-file",

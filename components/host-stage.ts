@@ -2,7 +2,7 @@
 import { Command } from "@pulumi/command/remote/command.js";
 import * as pulumi from "@pulumi/pulumi";
 import type { StageDocument } from "../scripts/host/contract.ts";
-import type { NodeHost } from "./node-host.ts";
+import { childOptions, type NodeHost } from "./node-host.ts";
 
 export interface HostStageArgs<D extends StageDocument> {
   host: NodeHost;
@@ -43,7 +43,10 @@ export abstract class HostStage<D extends StageDocument> extends pulumi.Componen
         addPreviousOutputInEnv: false,
         ...(extra?.stop === undefined ? {} : { delete: extra.stop }),
       },
-      { parent: this, dependsOn: [host.program, ...(args.after ?? []), ...(extra?.after?.(this) ?? [])] },
+      {
+        ...childOptions(this, host),
+        dependsOn: [host.program, ...(args.after ?? []), ...(extra?.after?.(this) ?? [])],
+      },
     );
     this.registerOutputs({});
   }

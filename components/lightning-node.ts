@@ -3,13 +3,16 @@ import { CopyToRemote } from "@pulumi/command/remote/copyToRemote.js";
 import * as pulumi from "@pulumi/pulumi";
 import type { LightningdDocument } from "../scripts/host/contract.ts";
 import { HostStage, type HostStageArgs } from "./host-stage.ts";
+import { childOptions } from "./node-host.ts";
+import { operatorPath } from "./topology/operator-path.ts";
+import type { Upload } from "./topology/places.ts";
 
 export interface LightningNodeArgs extends HostStageArgs<LightningdDocument> {
   /**
    * A file of this machine that the stage reads on the host: an archive of lightningd, the key of a release's signer.
    * @default the stage fetches what it needs, or it is installed already
    */
-  upload?: { file: string; remotePath: string };
+  upload?: Upload | undefined;
 }
 
 /**
@@ -29,11 +32,11 @@ export class LightningNode extends HostStage<LightningdDocument> {
                 `${name}-upload`,
                 {
                   connection: host.connection,
-                  source: new pulumi.asset.FileAsset(upload.file),
+                  source: new pulumi.asset.FileAsset(operatorPath(upload.file)),
                   remotePath: upload.remotePath,
                   triggers: [host.machine],
                 },
-                { parent, dependsOn: [host.program, ...(args.after ?? [])] },
+                { ...childOptions(parent, host), dependsOn: host.program },
               ),
             ],
     });

@@ -8,6 +8,14 @@ import { PROGRAM_DIRECTORY } from "../scripts/host/contract.ts";
 import { connectionOf, hostKeyFingerprint } from "./connection.ts";
 import type { HostSpec } from "./topology/schema.ts";
 
+/** A machine that this stack makes itself, e.g. a container of the lab. */
+export interface MadeMachine {
+  /** Changes when the machine is made anew. */
+  machine: pulumi.Input<string>;
+  /** Goes before the host; whatever is on the host is gone with it. */
+  resource: pulumi.Resource;
+}
+
 export interface NodeHostArgs {
   /** The host's name in the topology. */
   hostName: string;
@@ -18,10 +26,10 @@ export interface NodeHostArgs {
   /** The bootstrap script that installs Node and the launcher (templates/bootstrap.ts). */
   bootstrapScript: string;
   /**
-   * What changes when the machine behind the address is another one.
-   * @default the fingerprint of the pinned host key
+   * The machine, where this stack makes it.
+   * @default a machine of its own, known by the fingerprint of its pinned host key
    */
-  machine?: pulumi.Input<string>;
+  made?: MadeMachine;
 }
 
 /**
@@ -35,7 +43,9 @@ export class NodeHost extends pulumi.ComponentResource {
   readonly hostName: string;
   readonly connection: types.input.remote.ConnectionArgs;
   readonly machine: pulumi.Output<string>;
-  /** Everything that a stage of this host waits for. */
+  /** The resource with which everything on the host is deleted, if there is one. */
+  readonly deletedWith: pulumi.Resource | undefined;
+  /** What every stage of this host waits for. */
   readonly program: CopyToRemote;
   readonly #sha256: string;
 
@@ -44,8 +54,10 @@ export class NodeHost extends pulumi.ComponentResource {
     this.hostName = args.hostName;
     this.#sha256 = args.program.sha256;
     this.connection = connectionOf(args.hostName, args.spec);
-    this.machine = pulumi.output(args.machine ?? hostKeyFingerprint(args.spec.hostKey));
+    this.machine = pulumi.output(args.made?.machine ?? hostKeyFingerprint(args.spec.hostKey));
+    this.deletedWith = args.made?.resource;
 
+    const child = childOptions(this, this);
     const bootstrap = new Command(
       `${name}-bootstrap`,
       {
@@ -54,7 +66,7 @@ export class NodeHost extends pulumi.ComponentResource {
         stdin: args.bootstrapScript,
         addPreviousOutputInEnv: false,
       },
-      { parent: this },
+      { ...child, dependsOn: args.made === undefined ? [] : [args.made.resource] },
     );
     this.program = new CopyToRemote(
       `${name}-program`,
@@ -64,7 +76,7 @@ export class NodeHost extends pulumi.ComponentResource {
         remotePath: `${PROGRAM_DIRECTORY}/host-${args.program.sha256}.mjs`,
         triggers: [this.machine, args.program.sha256],
       },
-      { parent: this, dependsOn: bootstrap },
+      { ...child, dependsOn: bootstrap },
     );
     this.registerOutputs({ machine: this.machine });
   }
@@ -73,4 +85,9 @@ export class NodeHost extends pulumi.ComponentResource {
   run(...words: string[]): string {
     return [`${PROGRAM_DIRECTORY}/run`, this.#sha256, ...words].join(" ");
   }
+}
+
+/** Options of a resource on a host: gone with the machine, where the stack makes it. */
+export function childOptions(parent: pulumi.Resource, host: NodeHost): pulumi.CustomResourceOptions {
+  return { parent, ...(host.deletedWith === undefined ? {} : { deletedWith: host.deletedWith }) };
 }

@@ -1,0 +1,63 @@
+/** The stack program: config → topology → components. Everything that can be refused is refused before any resource. */
+import * as pulumi from "@pulumi/pulumi";
+import type { MadeMachine } from "../components/node-host.ts";
+import { documentsOf } from "../components/topology/documents.ts";
+import { formatProblems } from "../components/topology/problem.ts";
+import { bundleHostProgram } from "../scripts/host/build.ts";
+import { Refusal } from "../scripts/host/stage.ts";
+import { renderBootstrap } from "../templates/bootstrap.ts";
+import { topologyFromConfig } from "./config.ts";
+import { checkPlugins } from "./plugins.ts";
+import { provision } from "./provision.ts";
+import { refuseWorse, survivalOf } from "./survival.ts";
+
+export default async function twofold(): Promise<Record<string, unknown>> {
+  try {
+    return await declare();
+  } catch (error) {
+    // Without its stack: it is meant for the operator.
+    throw error instanceof Refusal ? new pulumi.RunError(error.message) : error;
+  }
+}
+
+async function declare(): Promise<Record<string, unknown>> {
+  const parsed = topologyFromConfig();
+  if (!parsed.ok) {
+    const count = parsed.problems.length === 1 ? "a problem" : `${parsed.problems.length} problems`;
+    throw new pulumi.RunError(`the config of this stack has ${count}:\n\n${formatProblems(parsed.problems)}`);
+  }
+  const { topology } = parsed;
+  const lab = new pulumi.Config("twofold").getObject<unknown>("lab");
+  checkPlugins({ lab: lab !== undefined, allowStandins: topology.allowStandins });
+  const survival = survivalOf(topology);
+  await refuseWorse(survival, topology.accept);
+
+  const program = await bundleHostProgram();
+  const stages = provision({
+    topology,
+    documents: documentsOf(topology),
+    program,
+    bootstrapScript: renderBootstrap(),
+    machines: lab === undefined ? new Map() : await labMachines(lab),
+  });
+  return {
+    node: topology.node.name,
+    hosts: Object.fromEntries(
+      Object.entries(topology.hosts).map(([name, { user, address, port }]) => [name, `${user}@${address}:${port}`]),
+    ),
+    // Known at preview, so that it shows what was and what will be, and unchanged if a stage fails.
+    ...onceApplied([...stages.values()], { survival: survival.cells, tableDigest: survival.digest }),
+  };
+}
+
+/** @pulumi/docker is imported by labs only: it costs every other stack start-up time. */
+async function labMachines(lab: unknown): Promise<Map<string, MadeMachine>> {
+  const { createLabHosts } = await import("./lab.ts");
+  return createLabHosts(lab);
+}
+
+/** Outputs that are recorded only when all stages have been applied. */
+function onceApplied(stages: pulumi.Resource[], outputs: Record<string, unknown>): Record<string, unknown> {
+  const applied = pulumi.all(stages.map(({ urn }) => urn));
+  return Object.fromEntries(Object.entries(outputs).map(([name, value]) => [name, applied.apply(() => value)]));
+}
