@@ -1,0 +1,29 @@
+import { type Command, expectArguments, parseStageName, readStdin, requireRoot } from "../command.ts";
+import { runUnderLock } from "../run-request.ts";
+import { parseDocumentText } from "../schema.ts";
+import { Refusal } from "../stage.ts";
+
+/**
+ * `MACHINE` names the machine (host key's fingerprint, container id). It is not read here: it stands in the command line so that
+ * Pulumi runs the command again when the machine is another one.
+ */
+export const apply: Command = {
+  usage: "apply STAGE MACHINE < DOCUMENT",
+  summary: "bring the host to what the document says; safe to repeat, goes on after an interruption",
+  async run(args) {
+    expectArguments(apply, args, 2);
+    const stage = parseStageName(args[0]);
+    requireRoot();
+    const document = parseDocumentText(await readStdin());
+    if (document.stage !== stage) {
+      throw new Refusal({
+        code: "HOST-DOCUMENT",
+        what: "the document belongs to another stage",
+        received: `${document.stage}, for 'apply ${stage}'`,
+        why: "one of the two is not what was meant",
+        fix: "give the stage's own document",
+      });
+    }
+    return runUnderLock(stage, [document]);
+  },
+};

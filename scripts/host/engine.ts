@@ -1,0 +1,177 @@
+/**
+ * Facts → plan → apply, for any stage.
+ *
+ * A run can end at every point: kill -9, power, a full disk. What holds it together:
+ * - The plan is made wholly before the first action, so a refusal changes nothing.
+ * - Each action can be repeated, so the next run makes a new plan and goes on from what it finds.
+ * - What only follows from an action (a restart after a new config) can't be found by looking at the host, so it is written
+ *   down before the first action and done by the next run if this one doesn't come to it.
+ */
+import { rm } from "node:fs/promises";
+import { join } from "node:path";
+import { applyStep, toSteps } from "./actions.ts";
+import { STATE_DIRECTORY, type StageDocument, type StageName } from "./contract.ts";
+import { ensureOwnDirectory, syncDirectory, writeFileDurably } from "./files.ts";
+import { ROOT_FILE } from "./planning.ts";
+import { readText } from "./read.ts";
+import type { ApplyContext, CommonAction, ItemName, OwnAction } from "./stage.ts";
+import { Refusal } from "./stage.ts";
+import { type AnyStage, stageOf } from "./stages.ts";
+
+type Action = CommonAction | OwnAction;
+
+const DOCUMENTS = join(STATE_DIRECTORY, "documents");
+const PENDING = join(STATE_DIRECTORY, "pending");
+
+/**
+ * Rounds of facts → plan → apply in one run. The first does everything but what can't be seen before (the owner of a directory
+ * on a volume that wasn't mounted); the second does that; the last has to find nothing left.
+ */
+const ROUNDS = 3;
+
+/** JSON with sorted keys: equal documents give equal text. */
+export function canonicalJson(value: unknown): string {
+  const sort = (inner: unknown): unknown =>
+    Array.isArray(inner)
+      ? inner.map(sort)
+      : typeof inner === "object" && inner !== null
+        ? Object.fromEntries(
+            Object.entries(inner)
+              .sort(([a], [b]) => (a < b ? -1 : 1))
+              .map(([key, each]) => [key, sort(each)]),
+          )
+        : inner;
+  return `${JSON.stringify(sort(value), null, 2)}\n`;
+}
+
+/** Consequences of an interrupted run that the new plan doesn't have itself. Pure. */
+export function leftOver(pending: readonly Action[], planned: readonly Action[]): Action[] {
+  const same = (a: Action) => canonicalJson({ ...a, summary: "" });
+  const already = new Set(planned.map(same));
+  return pending.filter((action) => !already.has(same(action)));
+}
+
+async function readPending(stage: StageName): Promise<Action[]> {
+  const text = await readText(join(PENDING, `${stage}.json`));
+  return text === undefined ? [] : (JSON.parse(text) as Action[]);
+}
+
+async function writePending(stage: StageName, actions: readonly Action[]): Promise<void> {
+  const consequences = actions.filter((action) => action.consequence);
+  if (consequences.length === 0) return;
+  await ensureOwnDirectory(STATE_DIRECTORY);
+  await ensureOwnDirectory(PENDING);
+  await writeFileDurably(join(PENDING, `${stage}.json`), canonicalJson(consequences), ROOT_FILE);
+}
+
+async function clearPending(stage: StageName): Promise<void> {
+  const path = join(PENDING, `${stage}.json`);
+  if ((await readText(path)) === undefined) return;
+  await rm(path);
+  await syncDirectory(PENDING);
+}
+
+interface Plan {
+  /** What the host as it is now needs. */
+  planned: Action[];
+  /** Consequences of an earlier run that didn't come to them. */
+  leftOver: Action[];
+}
+
+async function makePlan(document: StageDocument): Promise<Plan> {
+  const stage = stageOf(document.stage);
+  const [facts, pending] = await Promise.all([stage.readFacts(document), readPending(document.stage)]);
+  const planned = stage.plan(facts, document);
+  return { planned, leftOver: leftOver(pending, planned) };
+}
+
+/** Everything to be done for a document as the host is now; empty if nothing is. @throws {Refusal} */
+export async function planDocument(document: StageDocument): Promise<Action[]> {
+  const { planned, leftOver } = await makePlan(document);
+  return [...planned, ...leftOver];
+}
+
+async function carryOut(stage: AnyStage, actions: readonly Action[], document: StageDocument, context: ApplyContext) {
+  for (const step of toSteps(actions)) {
+    for (const action of step.kind === "packages" ? step.actions : [step.action]) {
+      context.progress(`${document.stage}: ${action.summary}`);
+    }
+    if (step.kind === "own") await stage.apply(step.action, document, context);
+    else await applyStep(step, context);
+  }
+}
+
+/** The document that was last applied wholly, as canonical JSON. */
+export function lastApplied(stage: StageName): Promise<string | undefined> {
+  return readText(join(DOCUMENTS, `${stage}.json`));
+}
+
+async function recordApplied(document: StageDocument): Promise<void> {
+  const text = canonicalJson(document);
+  if ((await lastApplied(document.stage)) === text) return;
+  await ensureOwnDirectory(STATE_DIRECTORY);
+  await ensureOwnDirectory(DOCUMENTS);
+  await writeFileDurably(join(DOCUMENTS, `${document.stage}.json`), text, ROOT_FILE);
+}
+
+/**
+ * Brings the host to what the document says and looks again whether it is there. Returns the items that were changed.
+ * The caller holds the host lock.
+ * @throws {Refusal} before anything was changed, if something must not be touched
+ */
+export async function applyDocument(document: StageDocument, context: ApplyContext): Promise<ItemName[]> {
+  const stage = stageOf(document.stage);
+  const changed = new Set<ItemName>();
+  for (let round = 1; ; round++) {
+    const actions = await planDocument(document);
+    if (actions.length === 0) break;
+    if (round === ROUNDS) {
+      const left = actions.map((action) => `  ${action.item}: ${action.summary}`).join("\n");
+      throw new Error(
+        `stage ${document.stage} was carried out, and the host still isn't as it should be:\n${left}\n` +
+          "  to do: see what changes it back (another program that manages this host?), then run this again",
+      );
+    }
+    await writePending(document.stage, actions);
+    await carryOut(stage, actions, document, context);
+    await clearPending(document.stage);
+    for (const action of actions) changed.add(action.item);
+  }
+  await recordApplied(document);
+  return [...changed];
+}
+
+/** One thing that isn't as its document says. */
+export interface Drift {
+  stage: StageName;
+  item: ItemName;
+  summary: string;
+  /** `repair` will not touch it: the reason stands in `summary`. */
+  refused?: true;
+}
+
+/** What isn't as the document says, one entry an item; empty if the host is as desired. */
+export async function driftOf(document: StageDocument): Promise<Drift[]> {
+  const { stage } = document;
+  try {
+    const { planned, leftOver } = await makePlan(document);
+    const drifted = [
+      ...planned.filter((action) => !action.consequence),
+      ...leftOver.map((action) => ({ ...action, summary: `${action.summary}, which an interrupted run left undone` })),
+    ];
+    const found = new Map<ItemName, Drift>();
+    for (const { item, summary } of drifted) {
+      const before = found.get(item);
+      if (before) before.summary += `; ${summary}`;
+      else found.set(item, { stage, item, summary });
+    }
+    if (found.size === 0 && (await lastApplied(stage)) !== canonicalJson(document)) {
+      const summary = "these are not the settings that were last applied to this host: run pulumi up";
+      found.set(`document:${stage}`, { stage, item: `document:${stage}`, summary });
+    }
+    return [...found.values()];
+  } catch (error) {
+    if (!(error instanceof Refusal)) throw error;
+    return [{ stage, item: `stage:${stage}`, summary: error.message, refused: true }];
+  }
+}

@@ -1,0 +1,43 @@
+/**
+ * The host program. Started by the launcher (`/usr/local/lib/twofold/run SHA256 COMMAND …`), by units and by cron, on the
+ * distribution's Node (20).
+ */
+import type { Command } from "./command.ts";
+import { apply } from "./commands/apply.ts";
+import { check } from "./commands/check.ts";
+import { plan } from "./commands/plan.ts";
+import { repair } from "./commands/repair.ts";
+import { work } from "./commands/work.ts";
+import { describeError } from "./errors.ts";
+import { Refusal } from "./stage.ts";
+
+/** Every command by its name. */
+const COMMANDS: Record<string, Command> = {
+  apply,
+  plan,
+  check,
+  repair,
+  work,
+};
+
+async function main([name = "", ...args]: readonly string[]): Promise<number> {
+  const command = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
+  if (command !== undefined) return command.run(args);
+  throw new Refusal({
+    code: "HOST-ARGUMENTS",
+    what: "there is no such command",
+    received: name || "nothing",
+    why: "nothing can be done",
+    fix: `use one of:\n${Object.values(COMMANDS)
+      .map((each) => `    ${each.usage.padEnd(32)}${each.summary}`)
+      .join("\n")}`,
+  });
+}
+
+try {
+  process.exitCode = await main(process.argv.slice(2));
+} catch (error) {
+  const { text, status } = describeError(error);
+  console.error(text);
+  process.exitCode = status;
+}

@@ -1,0 +1,188 @@
+/**
+ * A run: what changes a host is done by a transient systemd unit that holds the host lock, and this side only follows its log.
+ * A connection that drops ends the follower, never the run; the next `apply` of the same documents follows the run that is
+ * still there, any other one waits for the lock.
+ *
+ * Files of one run in /run/twofold, all gone at reboot: ID.json (the request), ID.log (its output), ID.result (its end).
+ */
+import { createHash, randomBytes } from "node:crypto";
+import { open, readdir, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import { EXIT, RUNTIME_DIRECTORY, type StageDocument } from "./contract.ts";
+import { canonicalJson } from "./engine.ts";
+import { ensureOwnDirectory, writeFileDurably } from "./files.ts";
+import { must } from "./process.ts";
+import { readText } from "./read.ts";
+
+export interface RunRequest {
+  id: string;
+  /** Digest of what is to be done and by which program. */
+  digest: string;
+  /** What the run is, in a word or two: "storage", "repair". */
+  title: string;
+  documents: StageDocument[];
+}
+
+/** Which run holds the lock. */
+export interface Holder {
+  id: string;
+  digest: string;
+  title: string;
+  /** ISO 8601. */
+  since: string;
+}
+
+/** How the run ended; written as its last act. */
+interface RunResult {
+  status: number;
+  /** What the operator is told, if it failed. */
+  error?: string;
+}
+
+export const LOCK = join(RUNTIME_DIRECTORY, "lock");
+const HOLDER = join(RUNTIME_DIRECTORY, "holder.json");
+/** Finished runs whose logs are kept, for looking at afterwards. */
+const KEPT_RUNS = 20;
+const ROOT_ONLY = { owner: "root", group: "root", mode: "0600" };
+
+const requestFile = (id: string) => join(RUNTIME_DIRECTORY, `${id}.json`);
+const logFile = (id: string) => join(RUNTIME_DIRECTORY, `${id}.log`);
+const resultFile = (id: string) => join(RUNTIME_DIRECTORY, `${id}.result`);
+const unitOf = (id: string) => `twofold-${id}.service`;
+
+async function readJson<T>(path: string): Promise<T | undefined> {
+  const text = await readText(path);
+  return text === undefined ? undefined : (JSON.parse(text) as T);
+}
+
+async function isRunning(id: string): Promise<boolean> {
+  const state = await must("systemctl", ["show", "--property=ActiveState", "--value", "--", unitOf(id)]);
+  return ["active", "activating", "deactivating"].includes(state.trim());
+}
+
+/** The run that holds the host lock, if one is still at it. */
+export async function currentHolder(): Promise<Holder | undefined> {
+  const holder = await readJson<Holder>(HOLDER);
+  return holder !== undefined && (await isRunning(holder.id)) ? holder : undefined;
+}
+
+/** In the transient unit, under the lock: says who holds it and returns the request. */
+export async function takeRequest(id: string): Promise<RunRequest> {
+  const request = await readJson<RunRequest>(requestFile(id));
+  if (request === undefined) throw new Error(`there is no request ${id} in ${RUNTIME_DIRECTORY}`);
+  const holder: Holder = { id, digest: request.digest, title: request.title, since: new Date().toISOString() };
+  await writeFileDurably(HOLDER, canonicalJson(holder), ROOT_ONLY);
+  return request;
+}
+
+/** In the transient unit, as its last act. */
+export async function finishRequest(id: string, result: RunResult): Promise<void> {
+  await writeFileDurably(resultFile(id), canonicalJson(result), ROOT_ONLY);
+}
+
+async function forgetOldRuns(): Promise<void> {
+  const finished = (await readdir(RUNTIME_DIRECTORY))
+    .filter((name) => name.endsWith(".result"))
+    .map((name) => name.slice(0, -".result".length))
+    // An ID starts with the time.
+    .sort();
+  for (const id of finished.slice(0, -KEPT_RUNS)) {
+    for (const path of [requestFile(id), logFile(id), resultFile(id)]) await rm(path, { force: true });
+  }
+}
+
+/** Hands documents to a run, or finds the run that is at the very same work, and returns its ID. */
+async function startRun(title: string, documents: StageDocument[]): Promise<string> {
+  const program = process.argv[1] ?? "";
+  const digest = createHash("sha256").update(canonicalJson({ program, title, documents })).digest("hex");
+  const holder = await currentHolder();
+  if (holder?.digest === digest) {
+    console.log(`following the run of ${title} that is already at it since ${holder.since}`);
+    return holder.id;
+  }
+  await ensureOwnDirectory(RUNTIME_DIRECTORY);
+  await forgetOldRuns();
+  const id = `${new Date().toISOString().replace(/\D/g, "")}-${title}-${randomBytes(3).toString("hex")}`;
+  const request: RunRequest = { id, digest, title, documents };
+  await writeFileDurably(requestFile(id), canonicalJson(request), ROOT_ONLY);
+  await must("systemd-run", [
+    ...["--quiet", "--collect", "--unit", unitOf(id), "--service-type=exec"],
+    ...["--description", `twofold: ${title}`],
+    ...["--property", `StandardOutput=append:${logFile(id)}`, "--property", `StandardError=append:${logFile(id)}`],
+    // --no-fork: the lock is an open file of the program itself and of what it starts, so it ends with the last of them.
+    ...["--", "flock", "--no-fork", LOCK, process.execPath, program, "work", id],
+  ]);
+  return id;
+}
+
+/** Prints what is new in a log, from `offset` on, and returns the new offset. */
+async function printFrom(path: string, offset: number): Promise<number> {
+  let file: Awaited<ReturnType<typeof open>>;
+  try {
+    file = await open(path, "r");
+  } catch {
+    return offset;
+  }
+  try {
+    const { size } = await file.stat();
+    if (size <= offset) return offset;
+    const { buffer, bytesRead } = await file.read({ buffer: Buffer.alloc(size - offset), position: offset });
+    process.stdout.write(buffer.subarray(0, bytesRead));
+    return offset + bytesRead;
+  } finally {
+    await file.close();
+  }
+}
+
+/** Says for whom the lock is waited for, and how far that one is. */
+async function describeWait(id: string): Promise<string | undefined> {
+  const holder = await currentHolder();
+  if (holder === undefined || holder.id === id) return undefined;
+  const last = ((await readText(logFile(holder.id))) ?? "").trimEnd().split("\n").at(-1);
+  return `waiting for the host lock, held by '${holder.title}' since ${holder.since}${last ? ` (${last.trim()})` : ""}`;
+}
+
+/**
+ * Follows a run to its end and returns its exit status.
+ * The log and the result are looked at 20 times a second (two stat calls); systemd is asked once a second.
+ */
+async function followRun(id: string): Promise<number> {
+  let offset = 0;
+  let askedAt = 0;
+  let saidAt = 0;
+  for (;;) {
+    const result = await readJson<RunResult>(resultFile(id));
+    offset = await printFrom(logFile(id), offset);
+    if (result !== undefined) {
+      if (result.error !== undefined) console.error(result.error);
+      return result.status;
+    }
+    if (Date.now() - askedAt > 1000) {
+      askedAt = Date.now();
+      if (!(await isRunning(id)) && (await readText(resultFile(id))) === undefined) {
+        await printFrom(logFile(id), offset);
+        console.error(
+          `the run ${id} ended without a result: it was killed, or the host shut down\n` +
+            "  to do: run this again; it goes on from what it finds",
+        );
+        return EXIT.failed;
+      }
+      if (offset === 0 && Date.now() - saidAt > 10_000) {
+        const waiting = await describeWait(id);
+        if (waiting !== undefined) {
+          saidAt = Date.now();
+          console.log(waiting);
+        }
+      }
+    }
+    await delay(50);
+  }
+}
+
+/** Carries out documents under the host lock and returns the exit status of the run. */
+export async function runUnderLock(title: string, documents: StageDocument[]): Promise<number> {
+  // The follower may go at any time; the run doesn't notice.
+  process.stdout.on("error", () => process.exit(EXIT.failed));
+  return followRun(await startRun(title, documents));
+}

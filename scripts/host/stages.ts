@@ -1,0 +1,27 @@
+/** The stages that this program knows, by name. */
+import { base } from "./base/stage.ts";
+import type { DocumentOf, StageDocument, StageName } from "./contract.ts";
+import { maintenance } from "./maintenance/stage.ts";
+import { type OwnAction, Refusal, type Stage } from "./stage.ts";
+
+/** A stage whose document, facts and own actions belong together, seen from the engine, which looks into none of them. */
+export type AnyStage = Stage<StageDocument, unknown, OwnAction>;
+
+type Stages = { [S in StageName]?: Stage<DocumentOf<S>, never, never> };
+
+const STAGES = { base, maintenance } as const;
+
+/** @throws {Refusal} for a stage that this program hasn't */
+export function stageOf(name: StageName): AnyStage {
+  const stage = (STAGES as Stages)[name];
+  if (stage === undefined) {
+    throw new Refusal({
+      code: "HOST-STAGE",
+      what: `this version of the host program has no stage '${name}'`,
+      received: name,
+      why: "the host would be left without a part of what the topology says",
+      fix: `leave out what needs it, or use a version that has it; this one has ${Object.keys(STAGES).join(", ")}`,
+    });
+  }
+  return stage as unknown as AnyStage;
+}
