@@ -1,5 +1,6 @@
 /** Renders lightningd.service from the values of the desired state. */
 import { createHash } from "node:crypto";
+import { dirname } from "node:path";
 import { EXIT, LIGHTNINGD, type LightningdDocument } from "../scripts/host/contract.ts";
 import { fillTemplate } from "./load.ts";
 import { mountUnitName, unitWord } from "./systemd.ts";
@@ -8,6 +9,7 @@ import { mountUnitName, unitWord } from "./systemd.ts";
 function writablePaths(document: LightningdDocument): string[] {
   const paths = [
     ...document.mounts,
+    ...(document.wallet.replica ? [dirname(document.wallet.replica.path)] : []),
     ...document.witnesses.flatMap((place) => (place.kind === "local" ? [place.directory] : [])),
   ];
   return [...new Set(paths)];
@@ -30,7 +32,7 @@ export function renderLightningdUnit(
       programs: LIGHTNINGD.programs,
       config: LIGHTNINGD.config,
       gateRefused: String(EXIT.gateRefused),
-      mountUnits: document.mounts.map((path) => unitWord(mountUnitName(path))).join(" "),
+      mountUnits: document.mounts.map(mountUnitName).join(" "),
       // "-": a path that isn't there yet must not keep the gate from saying so.
       writable: writablePaths(document)
         .map((path) => unitWord(`-${path}`))
