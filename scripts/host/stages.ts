@@ -1,6 +1,7 @@
 /** The stages that this program knows, by name. */
 import { base } from "./base/stage.ts";
 import type { DocumentOf, StageDocument, StageName } from "./contract.ts";
+import { lightningd } from "./lightningd/stage.ts";
 import { maintenance } from "./maintenance/stage.ts";
 import { type OwnAction, Refusal, type Stage } from "./stage.ts";
 
@@ -9,7 +10,7 @@ export type AnyStage = Stage<StageDocument, unknown, OwnAction>;
 
 type Stages = { [S in StageName]?: Stage<DocumentOf<S>, never, never> };
 
-const STAGES = { base, maintenance } as const;
+const STAGES = { base, maintenance, lightningd } as const;
 
 /** @throws {Refusal} for a stage that this program hasn't */
 export function stageOf(name: StageName): AnyStage {

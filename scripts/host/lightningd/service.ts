@@ -75,7 +75,7 @@ async function followStart(before: UnitState, context: ApplyContext): Promise<vo
         `lightningd did not start: ${FINAL_STATUS[unit.lastStatus] ?? `it ended with status ${unit.lastStatus}`}`,
       );
     if (begun && unit.active === "inactive") await fail("lightningd ended right after its start");
-    if (begun && unit.restarts >= FAILED_STARTS)
+    if (begun && unit.restarts >= FAILED_STARTS && unit.lastStatus !== EXIT.temporary)
       await fail(`lightningd ended with status ${unit.lastStatus} each time it was started; systemd goes on trying`);
     if (begun && unit.active === "active" && (await answers())) {
       context.progress(`lightningd answers, process ${unit.mainPid}`);
