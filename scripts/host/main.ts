@@ -7,6 +7,7 @@ import { apply } from "./commands/apply.ts";
 import { check } from "./commands/check.ts";
 import { plan } from "./commands/plan.ts";
 import { repair } from "./commands/repair.ts";
+import { status } from "./commands/status.ts";
 import { work } from "./commands/work.ts";
 import { describeError } from "./errors.ts";
 import { Refusal } from "./stage.ts";
@@ -17,6 +18,7 @@ const COMMANDS: Record<string, Command> = {
   plan,
   check,
   repair,
+  status,
   work,
 };
 
