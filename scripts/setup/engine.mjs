@@ -2,12 +2,12 @@
 import { spawn } from "node:child_process";
 import { existsSync, mkdirSync, openSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { setTimeout as delay } from "node:timers/promises";
 import { cacheDirectory, stateDirectory } from "./environment.mjs";
 import { SetupError } from "./errors.mjs";
 import { withLock } from "./lock.mjs";
 import { ensurePackages } from "./packages.mjs";
 import { attempt, lastLines, run, which } from "./run.mjs";
+import { waitUntil } from "./wait.mjs";
 
 /** Seconds within which a started engine has to answer. */
 const START_SECONDS = 60;
@@ -134,17 +134,4 @@ async function start(say) {
 /** The engine outlives the run that started it and must not be taken for a part of its lab. @param {NodeJS.ProcessEnv} env */
 function withoutLabs(env) {
   return Object.fromEntries(Object.entries(env).filter(([name]) => !name.startsWith("TWOFOLD_")));
-}
-
-/**
- * @param {() => boolean | Promise<boolean>} condition @param {number} seconds
- * @returns {Promise<boolean>} False if the deadline passed first.
- */
-export async function waitUntil(condition, seconds) {
-  const deadline = Date.now() + seconds * 1000;
-  for (;;) {
-    if (await condition()) return true;
-    if (Date.now() >= deadline) return false;
-    await delay(100);
-  }
 }

@@ -1,6 +1,17 @@
 /** The lab hosts' image: Debian 13 with systemd and sshd, made by debootstrap, since no image registry may be in reach. */
 import { createHash } from "node:crypto";
-import { chmodSync, copyFileSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, truncateSync } from "node:fs";
+import {
+  chmodSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  truncateSync,
+} from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { packageCache } from "./apt-cache.mjs";
@@ -13,7 +24,15 @@ import { attempt, run } from "./run.mjs";
 
 const SUITE = "trixie";
 /** What any Debian server has; everything that a node needs beyond it is the components' business. */
-const PACKAGES = ["systemd", "systemd-sysv", "dbus", "openssh-server", "iproute2", "python3-minimal", "ca-certificates"];
+const PACKAGES = [
+  "systemd",
+  "systemd-sysv",
+  "dbus",
+  "openssh-server",
+  "iproute2",
+  "python3-minimal",
+  "ca-certificates",
+];
 /** Files of image/ and where they lie in the image. */
 const FILES = [
   { from: "lab-start", to: "usr/local/sbin/lab-start", mode: 0o755 },

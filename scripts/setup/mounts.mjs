@@ -1,8 +1,9 @@
 /** Mounts and loop devices of this machine, found by where their files lie rather than by what a record says. */
 import { readFileSync, realpathSync } from "node:fs";
-import { attempt, run } from "./run.mjs";
+import { basename, dirname, join } from "node:path";
 import { SetupError } from "./errors.mjs";
-import { waitUntil } from "./engine.mjs";
+import { attempt, run } from "./run.mjs";
+import { waitUntil } from "./wait.mjs";
 
 /** Seconds within which a killed container's kernel-side rest lets go of a loop device. */
 const RELEASE_SECONDS = 15;
@@ -16,7 +17,9 @@ export function mountsBelow(mountinfo, directory) {
   return mountinfo
     .split("\n")
     .flatMap((line) => {
-      const point = line.split(" ")[4]?.replace(/\\(\d{3})/g, (_, octal) => String.fromCharCode(Number.parseInt(octal, 8)));
+      const point = line
+        .split(" ")[4]
+        ?.replace(/\\(\d{3})/g, (_, octal) => String.fromCharCode(Number.parseInt(octal, 8)));
       return point !== undefined && (point === directory || point.startsWith(`${directory}/`)) ? [point] : [];
     })
     .reverse(); // the kernel lists them in the order of mounting, nested ones later
@@ -75,10 +78,13 @@ export async function detachLoopsBelow(directory) {
   });
 }
 
-/** @param {string} directory */
+/**
+ * The path as the kernel tells it; the directory itself may be gone already.
+ * @param {string} directory
+ */
 function realPath(directory) {
   try {
-    return realpathSync(directory);
+    return join(realpathSync(dirname(directory)), basename(directory));
   } catch {
     return undefined;
   }

@@ -36,7 +36,9 @@ export async function ensurePackages(names, why, say) {
       what: `packages are missing on this machine: ${missing.join(", ")}`,
       received: debian ? `user id ${process.getuid?.()}` : `a system other than Debian (${systemName()})`,
       why,
-      fix: debian ? `as root: apt-get install ${missing.join(" ")}` : "install what these packages contain by your system's means",
+      fix: debian
+        ? `as root: apt-get install ${missing.join(" ")}`
+        : "install what these packages contain by your system's means",
     });
   }
   say(`installing ${missing.join(", ")}`);

@@ -84,7 +84,9 @@ export async function run(program, parameters, options = {}) {
     why: options.why ?? "set-up can't go on without it",
     fix:
       options.fix ??
-      (/no space left on device|ENOSPC/i.test(said) ? "free disk space, then run it again" : "see its output, then run it again"),
+      (/no space left on device|ENOSPC/i.test(said)
+        ? "free disk space, then run it again"
+        : "see its output, then run it again"),
   });
 }
 

@@ -1,6 +1,15 @@
 /** The pinned Pulumi CLI and its Node language host. */
 import { createHash } from "node:crypto";
-import { createReadStream, createWriteStream, mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync } from "node:fs";
+import {
+  createReadStream,
+  createWriteStream,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+} from "node:fs";
 import { dirname, join } from "node:path";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
@@ -178,7 +187,13 @@ async function build(version, bin, say) {
   await goBuild("pulumi", ["-ldflags", ldflags], "github.com/pulumi/pulumi/pkg/v3/cmd/pulumi", bin, say);
   say("building the Node language host");
   // The last release whose language host lies in a module that can be had; the engine still speaks its protocol.
-  await goBuild("language", ["-ldflags", "-s -w"], "github.com/pulumi/pulumi/sdk/v3/nodejs/cmd/pulumi-language-nodejs", bin, say);
+  await goBuild(
+    "language",
+    ["-ldflags", "-s -w"],
+    "github.com/pulumi/pulumi/sdk/v3/nodejs/cmd/pulumi-language-nodejs",
+    bin,
+    say,
+  );
 }
 
 /**
@@ -186,11 +201,15 @@ async function build(version, bin, say) {
  * @param {string} bin @param {(line: string) => void} say
  */
 async function goBuild(module, flags, program, bin, say) {
-  await run("go", ["build", "-v", "-trimpath", "-mod=readonly", "-buildvcs=false", ...flags, "-o", `${bin}/`, program], {
-    cwd: fileURLToPath(new URL(`toolchain/${module}`, import.meta.url)),
-    env: { ...process.env, CGO_ENABLED: "0", GOFLAGS: "", GOWORK: "off" },
-    line: thinned(say, 10),
-    why: "the pinned Pulumi is built from source where its download can't be had",
-    fix: "check that Go is 1.25 or later, that its module proxy can be reached, and that the disk has 6 GB free",
-  });
+  await run(
+    "go",
+    ["build", "-v", "-trimpath", "-mod=readonly", "-buildvcs=false", ...flags, "-o", `${bin}/`, program],
+    {
+      cwd: fileURLToPath(new URL(`toolchain/${module}`, import.meta.url)),
+      env: { ...process.env, CGO_ENABLED: "0", GOFLAGS: "", GOWORK: "off" },
+      line: thinned(say, 10),
+      why: "the pinned Pulumi is built from source where its download can't be had",
+      fix: "check that Go is 1.25 or later, that its module proxy can be reached, and that the disk has 6 GB free",
+    },
+  );
 }
