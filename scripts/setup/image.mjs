@@ -71,7 +71,10 @@ export async function hostImage(say = () => {}) {
     if (await imported(tag)) return tag;
     await removeDrafts(directory);
     const archive = join(directory, `${digest}.tar`);
-    if (!existsSync(archive)) await build(directory, archive, say);
+    if (!existsSync(archive)) {
+      removeMatching(directory, /\.tar$/); // of earlier recipes; whoever still needs one makes it again
+      await build(directory, archive, say);
+    }
     say(`importing ${archive} as ${tag}`);
     await run("docker", ["import", archive, tag], {
       why: "the lab's hosts are containers of this image",

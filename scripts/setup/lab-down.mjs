@@ -38,6 +38,9 @@ export async function labDown({ name, id, log = console.log } = {}) {
       });
     }
     if (!existsSync(places.directory)) return log(`lab '${places.stack}': nothing left`);
+    // From the inside out: what is mounted from the disks, the disks, the filesystem that holds them.
+    await unmountBelow(places.directory, [places.store]);
+    await detachLoopsBelow(places.store);
     await unmountBelow(places.store);
     await detachLoopsBelow(places.directory);
     rmSync(places.directory, { recursive: true, force: true });

@@ -25,11 +25,13 @@ export function mountsBelow(mountinfo, directory) {
     .reverse(); // the kernel lists them in the order of mounting, nested ones later
 }
 
-/** @param {string} directory */
-export async function unmountBelow(directory) {
+/** @param {string} directory @param {string[]} [except] Mount points to be left. */
+export async function unmountBelow(directory, except = []) {
   const real = realPath(directory);
   if (real === undefined) return;
+  const left = except.map(realPath);
   for (const point of mountsBelow(readFileSync("/proc/self/mountinfo", "utf8"), real)) {
+    if (left.includes(point)) continue;
     await run("umount", [point], {
       why: "what is mounted can't be removed",
       fix: `see who uses it (fuser -vm ${point}), then run it again`,

@@ -13,8 +13,10 @@ const APT_LOCK_SECONDS = 300;
  * @returns {Promise<string[]>}
  */
 export async function missingPackages(names) {
-  const { stdout } = await attempt("dpkg-query", ["-W", "-f", "${Package} ${db:Status-Status}\n", ...names]).catch(
-    () => ({ stdout: "" }), // no dpkg: installPackages() says what follows from that
+  // biome-ignore lint/suspicious/noTemplateCurlyInString: dpkg-query's own placeholders
+  const format = "${Package} ${db:Status-Status}\n";
+  const { stdout } = await attempt("dpkg-query", ["--show", "--showformat", format, ...names]).catch(
+    () => ({ stdout: "" }), // no dpkg: ensurePackages() says what follows from that
   );
   const installed = new Set(
     stdout.split("\n").flatMap((line) => (line.endsWith(" installed") ? [line.split(" ")[0]] : [])),
