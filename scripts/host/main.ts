@@ -8,6 +8,7 @@ import { check } from "./commands/check.ts";
 import { plan } from "./commands/plan.ts";
 import { repair } from "./commands/repair.ts";
 import { status } from "./commands/status.ts";
+import { stop } from "./commands/stop.ts";
 import { work } from "./commands/work.ts";
 import { describeError } from "./errors.ts";
 import { Refusal } from "./stage.ts";
@@ -19,6 +20,7 @@ const COMMANDS: Record<string, Command> = {
   check,
   repair,
   status,
+  stop,
   work,
 };
 

@@ -25,8 +25,10 @@ const FINAL_STATUS: Record<number, string> = {
   30: "the wallet belongs to another node or network",
 };
 
+/** The newest lines of gate and lightningd themselves; systemd's own lines about the unit would hide them. */
 async function lastLines(count: number): Promise<string[]> {
-  const args = ["--unit", LIGHTNINGD.unit, "--lines", String(count), "--output", "cat", "--no-pager", "--quiet"];
+  const matches = [`_SYSTEMD_UNIT=${LIGHTNINGD.unit}`, "SYSLOG_IDENTIFIER=lightningd"];
+  const args = ["--lines", String(count), "--output", "cat", "--no-pager", "--quiet", ...matches];
   const { stdout } = await run("journalctl", args);
   return stdout.trim() === "" ? [] : stdout.trim().split("\n");
 }
@@ -67,16 +69,19 @@ function journalFollower(context: ApplyContext) {
 async function followStart(before: UnitState, context: ApplyContext): Promise<void> {
   const follow = journalFollower(context);
   const deadline = Date.now() + START_DEADLINE_MS;
+  // systemd forgets the status of a failed start with the next one.
+  let failedWith = 0;
   while (Date.now() < deadline) {
     const unit = await readUnitState();
     const begun = unit.invocation !== before.invocation;
+    if (begun && unit.lastStatus !== 0) failedWith = unit.lastStatus;
     if (begun && unit.active === "failed")
       await fail(
         `lightningd did not start: ${FINAL_STATUS[unit.lastStatus] ?? `it ended with status ${unit.lastStatus}`}`,
       );
     if (begun && unit.active === "inactive") await fail("lightningd ended right after its start");
-    if (begun && unit.restarts >= FAILED_STARTS && unit.lastStatus !== EXIT.temporary)
-      await fail(`lightningd ended with status ${unit.lastStatus} each time it was started; systemd goes on trying`);
+    if (begun && unit.restarts >= FAILED_STARTS && failedWith !== EXIT.temporary)
+      await fail(`lightningd ends with status ${failedWith} each time it is started; systemd goes on trying`);
     if (begun && unit.active === "active" && (await answers())) {
       context.progress(`lightningd answers, process ${unit.mainPid}`);
       return;
