@@ -1,0 +1,91 @@
+/** `./twofold status`: the node, its copies, devices and mounts, from all hosts at once. */
+import type { HostStatus } from "../host/commands/status.ts";
+import { EXIT } from "../host/contract.ts";
+import type { NodeStatus } from "../host/status/node.ts";
+import type { DeviceStatus, ScrubStatus, VolumeStatus } from "../host/status/volume.ts";
+import { type Answer, ask } from "./ask.ts";
+import { loadStack } from "./load.ts";
+import type { StackChoice } from "./locate.ts";
+
+export async function status(options: StackChoice & { json?: true }): Promise<number> {
+  const stack = loadStack(options);
+  const answers = await Promise.all(
+    stack.hosts.map((host) => ask<HostStatus>(host, ["status"], stack.documents(host))),
+  );
+  process.stdout.write(
+    options.json
+      ? `${JSON.stringify({ stack: stack.name, hosts: answers.map(toJson) })}\n`
+      : `${answers.map(hostText).join("\n")}`,
+  );
+  return answers.every(({ kind }) => kind === "answer") ? EXIT.ok : EXIT.failed;
+}
+
+function toJson(answer: Answer<HostStatus>): object {
+  return answer.kind === "answer" ? answer.value : { host: answer.host, error: answer.error };
+}
+
+/** Pure. */
+export function hostText(answer: Answer<HostStatus>): string {
+  if (answer.kind !== "answer") {
+    const why = answer.kind === "no-program" ? "the host program is missing or of another version; run pulumi up" : "";
+    return `${answer.host}: no answer\n${indent([why, answer.error].filter((text) => text !== "").join("\n"))}\n`;
+  }
+  const { node, volumes } = answer.value;
+  const parts = [...(node === undefined ? [] : nodeLines(node)), ...volumes.flatMap(volumeLines)];
+  return `${answer.host}\n${indent(parts.length === 0 ? "nothing to report" : parts.join("\n"))}\n`;
+}
+
+function nodeLines({ name, network, unit, info }: NodeStatus): string[] {
+  const since = unit.since === undefined ? "" : ` since ${unit.since}`;
+  const restarts = unit.restarts === 0 ? "" : `, restarted ${unit.restarts} times`;
+  const lines = [`node ${name} (${network}): ${unit.active}, ${unit.sub}${since}${restarts}`];
+  if (info !== undefined) {
+    return [
+      ...lines,
+      `  id ${info.id}`,
+      `  alias ${info.alias}, ${info.version}, block ${info.blockheight}, ${info.peers} peers, ${info.activeChannels} active channels`,
+    ];
+  }
+  return [...lines, "  lightningd does not answer; journalctl -u lightningd.service on the host says why"];
+}
+
+function volumeLines(volume: VolumeStatus): string[] {
+  if (!volume.mounted) {
+    return [`volume ${volume.name} at ${volume.mount}: NOT MOUNTED: ${volume.problem ?? ""}`];
+  }
+  const free = volume.bytesFree === undefined ? "" : `, ${gibibytes(volume.bytesFree)} free`;
+  const profiles =
+    volume.profiles.join() === volume.profile
+      ? volume.profile
+      : `${volume.profiles.join(" and ")}, DECLARED AS ${volume.profile}`;
+  return [
+    `volume ${volume.name} at ${volume.mount}: mounted, ${profiles}${free}`,
+    ...volume.devices.map((device) => `  device ${deviceText(device)}`),
+    `  ${scrubText(volume.scrub)}`,
+  ];
+}
+
+function deviceText({ id, path, bytes, errors }: DeviceStatus): string {
+  const counts = Object.entries(errors ?? {}).filter(([, count]) => count > 0);
+  const said = counts.length === 0 ? "no errors" : `ERRORS: ${counts.map(([kind, n]) => `${kind} ${n}`).join(", ")}`;
+  return path === undefined ? `${id}: MISSING` : `${id}: ${path}, ${gibibytes(bytes)}, ${said}`;
+}
+
+function scrubText(scrub: ScrubStatus | undefined): string {
+  if (scrub === undefined) {
+    return "never scrubbed";
+  }
+  const lost = scrub.uncorrectable === 0 ? "" : `, ${scrub.uncorrectable} UNCORRECTABLE`;
+  return `last scrub ${scrub.started}: ${scrub.state}, ${scrub.errors}${lost}`;
+}
+
+function gibibytes(bytes: number): string {
+  return `${(bytes / 2 ** 30).toFixed(1)} GiB`;
+}
+
+function indent(text: string): string {
+  return text
+    .split("\n")
+    .map((line) => `  ${line}`)
+    .join("\n");
+}
