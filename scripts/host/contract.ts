@@ -200,7 +200,6 @@ export const NODE_STATE = {
   directory: `${STATE_DIRECTORY}/node`,
   /** Held from before the gate's check to the end of lightningd's run, and by every verb that touches the wallet's files. */
   startLock: `${STATE_DIRECTORY}/node/start.lock`,
-  identity: `${STATE_DIRECTORY}/node/identity.json`,
   permission: `${STATE_DIRECTORY}/node/first-start.json`,
   degraded: `${STATE_DIRECTORY}/node/degraded.json`,
   resync: `${STATE_DIRECTORY}/node/resync.json`,

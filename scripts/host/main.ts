@@ -5,10 +5,17 @@
 import type { Command } from "./command.ts";
 import { apply } from "./commands/apply.ts";
 import { check } from "./commands/check.ts";
+import { gate } from "./commands/gate.ts";
+import { init } from "./commands/init.ts";
+import { initSurvey } from "./commands/init-survey.ts";
 import { plan } from "./commands/plan.ts";
 import { repair } from "./commands/repair.ts";
 import { status } from "./commands/status.ts";
 import { stop } from "./commands/stop.ts";
+import { witnessAuthorize } from "./commands/witness-authorize.ts";
+import { witnessKey } from "./commands/witness-key.ts";
+import { witnessRecord } from "./commands/witness-record.ts";
+import { witnessServe } from "./commands/witness-serve.ts";
 import { work } from "./commands/work.ts";
 import { describeError } from "./errors.ts";
 import { Refusal } from "./stage.ts";
@@ -21,6 +28,13 @@ const COMMANDS: Record<string, Command> = {
   repair,
   status,
   stop,
+  gate,
+  init,
+  "init-survey": initSurvey,
+  "witness-key": witnessKey,
+  "witness-authorize": witnessAuthorize,
+  "witness-record": witnessRecord,
+  "witness-serve": witnessServe,
   work,
 };
 

@@ -131,14 +131,29 @@ type WalletRead =
   | { state: "wallet"; version: number; nodeId: string | undefined };
 
 async function sqlite(file: string, readOnly: boolean, sql: string): Promise<string[]> {
-  const options = ["-batch", "-bail", "-init", "/dev/null", "-noheader", "-list", ...(readOnly ? ["-readonly"] : [])];
+  // The timeout is for the live main, which lightningd may be writing to; a copy is nobody else's.
+  const options = [
+    "-batch",
+    "-bail",
+    "-init",
+    "/dev/null",
+    "-cmd",
+    ".timeout 2000",
+    "-noheader",
+    "-list",
+    ...(readOnly ? ["-readonly"] : []),
+  ];
   const { stdout } = await run("sqlite3", [...options, file, sql], { maxBuffer: 2 ** 20 });
   return stdout.split("\n").filter((line) => line !== "");
 }
 
 async function queryWallet(file: string, readOnly: boolean, check: Check): Promise<WalletRead> {
   try {
-    const tables = await sqlite(file, readOnly, "SELECT name FROM sqlite_schema WHERE type = 'table' AND name = 'vars'");
+    const tables = await sqlite(
+      file,
+      readOnly,
+      "SELECT name FROM sqlite_schema WHERE type = 'table' AND name = 'vars'",
+    );
     if (check === "full") {
       const problems = await sqlite(file, readOnly, "PRAGMA integrity_check(3)");
       if (problems.join() !== "ok") return { state: "damaged", why: `integrity_check says ${problems.join("; ")}` };
@@ -168,10 +183,24 @@ export function parseWallet(lines: string[]): WalletRead {
   return { state: "wallet", version: Number(version), nodeId };
 }
 
+/**
+ * The versions of the main database of a running node: one short read-only query on the live file. Never for the replica, which has
+ * no busy timeout and no locks across sshfs.
+ * @returns undefined if it is locked for the moment or meets a hot journal, which a read-only connection leaves alone
+ */
+export async function readLive(path: string): Promise<{ version: number; nodeId: string | undefined } | undefined> {
+  const lines = await sqlite(path, true, WALLET_QUERY).catch(() => undefined);
+  if (lines === undefined) return undefined;
+  const wallet = parseWallet(lines);
+  return wallet.state === "wallet" ? wallet : undefined;
+}
+
 /** SQLite's own words for a malformed file; undefined for everything else that can fail in running it. */
 function sqliteError(error: unknown): string | undefined {
   if (!(error instanceof Error) || !("stderr" in error) || typeof error.stderr !== "string") return undefined;
-  const line = error.stderr.split("\n").find((text) => /malformed|not a database|disk image|corrupt|disk I\/O error/i.test(text));
+  const line = error.stderr
+    .split("\n")
+    .find((text) => /malformed|not a database|disk image|corrupt|disk I\/O error/i.test(text));
   return line?.replace(/^.*?:\s*/, "");
 }
 

@@ -18,7 +18,11 @@ export interface Finding {
 }
 
 export type Decision =
-  | { verdict: "start"; code: "FIRST_START" | "COPIES_AGREE" | "REPLICA_BEHIND" | "REPLICA_ANEW" | "DEGRADED"; notes: string[] }
+  | {
+      verdict: "start";
+      code: "FIRST_START" | "COPIES_AGREE" | "REPLICA_BEHIND" | "REPLICA_ANEW" | "DEGRADED";
+      notes: string[];
+    }
   /** Transient: asked again until a deadline. */
   | ({ verdict: "wait"; code: string } & Finding)
   /** A contradiction: asking again does not help. */
@@ -90,7 +94,12 @@ function placesAreThere(seen: Observed): Decision | undefined {
       `mount it: systemctl start "$(systemd-escape --path --suffix=mount ${mount})"; its reason is in journalctl -b`,
     );
   if (seen.main.state === "unreachable")
-    return wait("MAIN_UNREACHABLE", `main at ${seen.main.path} can't be read: ${seen.main.why}`, newIdentity, "see the reason");
+    return wait(
+      "MAIN_UNREACHABLE",
+      `main at ${seen.main.path} can't be read: ${seen.main.why}`,
+      newIdentity,
+      "see the reason",
+    );
   return undefined;
 }
 
@@ -110,7 +119,8 @@ function nobodyElseRuns(seen: Observed): Decision | undefined {
 /** All is missing everywhere, or a permitted first start was cut short. */
 function firstStart(seen: Observed): Decision | undefined {
   const known =
-    seen.identity !== undefined || seen.witnesses.some((witness) => witness.state === "mark" || witness.state === "damaged");
+    seen.identity !== undefined ||
+    seen.witnesses.some((witness) => witness.state === "mark" || witness.state === "damaged");
   if (known) return undefined;
   const nothing =
     missing(seen.main) && seen.secret.state === "absent" && (seen.replica === undefined || missing(seen.replica));
@@ -137,7 +147,8 @@ function firstStart(seen: Observed): Decision | undefined {
     );
   const replica = seen.replica;
   if (replica?.state === "unreachable") return undefined;
-  if (replica?.state === "wallet" && (seen.main.state !== "wallet" || replica.version > seen.main.version)) return undefined;
+  if (replica?.state === "wallet" && (seen.main.state !== "wallet" || replica.version > seen.main.version))
+    return undefined;
   return secretFits(seen) ?? { verdict: "start", code: "FIRST_START", notes: ["first start, permitted by init"] };
 }
 
@@ -344,7 +355,8 @@ function replicaIsRight(seen: Observed): Decision {
       );
     case "absent":
     case "blank":
-      if (seen.resync !== undefined) return anew(seen, main, 0, [`replica written anew: ${seen.resync.reason}`, ...notes]);
+      if (seen.resync !== undefined)
+        return anew(seen, main, 0, [`replica written anew: ${seen.resync.reason}`, ...notes]);
       return refuse(
         "REPLICA_MISSING",
         `the replica at ${replica.path} ${replica.state === "absent" ? "is missing" : "has no wallet in it"}; main has data_version ${main.version}, ${markWords(seen)}`,
@@ -368,7 +380,13 @@ function replicaIsRight(seen: Observed): Decision {
 
 function behind(seen: Observed, main: Wallet, replica: Wallet, notes: string[]): Decision {
   const words = `the replica is at ${replica.version}, main at ${main.version}: lightningd copies main over it`;
-  return anew(seen, main, replica.bytes, [words, ...notes], main.version - replica.version === 1 ? "REPLICA_BEHIND" : "REPLICA_ANEW");
+  return anew(
+    seen,
+    main,
+    replica.bytes,
+    [words, ...notes],
+    main.version - replica.version === 1 ? "REPLICA_BEHIND" : "REPLICA_ANEW",
+  );
 }
 
 /** lightningd copies all of main in one transaction; in WAL mode the whole copy passes through the replica's -wal first. */

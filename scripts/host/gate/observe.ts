@@ -3,10 +3,10 @@ import { stat, statfs } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import type { LightningdDocument, WitnessPlace } from "../contract.ts";
 import { readAccounts } from "../read.ts";
-import { askPeer, PeerRefused, PeerUnreachable } from "../witness/peer.ts";
-import { readMark } from "../witness/store.ts";
 import { parseMark } from "../witness/mark.ts";
+import { askPeer, PeerRefused, PeerUnreachable } from "../witness/peer.ts";
 import { readStopRecord } from "../witness/stop.ts";
+import { readMark } from "../witness/store.ts";
 import { type Check, type Fingerprint, fingerprint, JOURNAL_SUFFIXES, readCopy, sameFingerprint } from "./copy.ts";
 import { notMounted } from "./mounts.ts";
 import type { CopyState, Observed, WitnessState } from "./observed.ts";
@@ -47,7 +47,8 @@ export function createObserver(document: LightningdDocument, say: Say): () => Pr
     const secret = secretFile(document);
     const [main, replica, secretState, witnesses, identity, permission, resync, degraded] = await Promise.all([
       isThere(wallet.main) && others.length === 0 ? read(wallet.main, stop?.main) : unseen(wallet.main),
-      wallet.replica && (isThere(wallet.replica.path) ? readReplica(document, read, stop?.replica) : unseen(wallet.replica.path)),
+      wallet.replica &&
+        (isThere(wallet.replica.path) ? readReplica(document, read, stop?.replica) : unseen(wallet.replica.path)),
       isThere(secret) ? readSecret(secret, userName) : ({ state: "absent", path: secret } as const),
       Promise.all(witnessPlaces(document).map((place) => readWitness(document.node, place))),
       readIdentity(),
@@ -65,7 +66,8 @@ export function createObserver(document: LightningdDocument, say: Say): () => Pr
       others,
       main,
       replica,
-      replicaFreeBytes: wallet.replica && isThere(wallet.replica.path) ? await freeBytes(wallet.replica.path) : undefined,
+      replicaFreeBytes:
+        wallet.replica && isThere(wallet.replica.path) ? await freeBytes(wallet.replica.path) : undefined,
       secret: secretState,
       witnesses,
       identity: identity?.node === document.node ? identity.nodeId : undefined,
@@ -109,20 +111,28 @@ function rememberingReader(say: Say): Reader {
   const known = new Map<string, { key: string; state: CopyState }>();
   return async (path, closed) => {
     const found = await fingerprint(path).catch(() => undefined);
-    const journals = await Promise.all(JOURNAL_SUFFIXES.map((suffix) => fingerprint(path + suffix).catch(() => undefined)));
+    const journals = await Promise.all(
+      JOURNAL_SUFFIXES.map((suffix) => fingerprint(path + suffix).catch(() => undefined)),
+    );
     const key = JSON.stringify([found, journals]);
     const before = known.get(path);
     if (before?.key === key && before.state.state === "wallet") return before.state;
     const check = checkNeeded(closed, found);
     if (check === "full" && Number(found?.bytes ?? 0) > LARGE)
-      say(`checking all of ${path} (${Math.round(Number(found?.bytes) / 2 ** 20)} MiB), since it was not closed cleanly as it is now`);
+      say(
+        `checking all of ${path} (${Math.round(Number(found?.bytes) / 2 ** 20)} MiB), since it was not closed cleanly as it is now`,
+      );
     const state = await readCopy(path, check);
     known.set(path, { key, state });
     return state;
   };
 }
 
-async function readReplica(document: LightningdDocument, read: Reader, closed: Fingerprint | undefined): Promise<CopyState> {
+async function readReplica(
+  document: LightningdDocument,
+  read: Reader,
+  closed: Fingerprint | undefined,
+): Promise<CopyState> {
   const { replica } = document.wallet;
   if (replica === undefined) throw new Error("gate: asked for a replica that is not declared");
   if (replica.peek.kind === "local") return read(replica.path, closed);
@@ -149,11 +159,16 @@ export async function readWitness(node: string, place: WitnessPlace): Promise<Wi
     const answer = await askPeer(place.access, "read", {});
     if (typeof answer === "object" && answer !== null && "state" in answer) {
       if (answer.state === "missing") return { host: place.host, state: "missing" };
-      if (answer.state === "damaged" && "why" in answer) return { host: place.host, state: "damaged", why: `${answer.why}` };
+      if (answer.state === "damaged" && "why" in answer)
+        return { host: place.host, state: "damaged", why: `${answer.why}` };
       if (answer.state === "mark" && "mark" in answer)
         return { host: place.host, state: "mark", mark: parseMark(JSON.stringify(answer.mark)) };
     }
-    return { host: place.host, state: "unreachable", why: "its answer is not understood: are both hosts at one version of twofold?" };
+    return {
+      host: place.host,
+      state: "unreachable",
+      why: "its answer is not understood: are both hosts at one version of twofold?",
+    };
   } catch (error) {
     if (!(error instanceof PeerUnreachable) && !(error instanceof PeerRefused)) throw error;
     return { host: place.host, state: "unreachable", why: error.message };

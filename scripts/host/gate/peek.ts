@@ -1,13 +1,56 @@
 /** What the replica's host says of the replica that it keeps, without its file ever being opened. */
-import { JOURNAL_MODES } from "./copy.ts";
-import type { Fingerprint } from "./copy.ts";
+import {
+  type Check,
+  type Fingerprint,
+  fingerprint,
+  JOURNAL_MODES,
+  JOURNAL_SUFFIXES,
+  readCopy,
+  sameFingerprint,
+} from "./copy.ts";
 import type { CopyState } from "./observed.ts";
+
+/** Tries at a replica that is being written to, until database and journal are of one moment. */
+const TRIES = 20;
 
 export interface Peek {
   copy: CopyState;
   /** Of the file as it is now; the node's host records it at a clean stop. */
   fingerprint: Fingerprint | undefined;
 }
+
+/** What the node's host asks for. `closed`: the file as a clean stop left it, which needs no check if it is still that. */
+export interface PeekRequest {
+  closed?: Fingerprint;
+  check?: Check;
+}
+
+function parseRequest(value: unknown): PeekRequest {
+  if (typeof value !== "object" || value === null) return {};
+  const { closed, check } = value as Record<string, unknown>;
+  return {
+    ...(closed === undefined ? {} : { closed: parseFingerprint(closed) }),
+    ...(check === "none" || check === "full" ? { check } : {}),
+  };
+}
+
+/** Runs on the replica's host. A replica under load is copied again until nothing was written meanwhile. */
+export async function peekReplica(path: string, input: unknown): Promise<Peek> {
+  const { closed, check } = parseRequest(input);
+  for (let tries = 1; ; tries++) {
+    const before = await filesOf(path);
+    const [database] = before;
+    const copy = await readCopy(path, check ?? (sameFingerprint(closed, database) ? "none" : "full"));
+    const after = await filesOf(path);
+    if (before.every((file, index) => file === after[index] || sameFingerprint(file, after[index])))
+      return { copy, fingerprint: database };
+    if (tries === TRIES)
+      return { copy: { state: "unreachable", path, why: "it is being written to" }, fingerprint: undefined };
+  }
+}
+
+const filesOf = (path: string) =>
+  Promise.all([path, ...JOURNAL_SUFFIXES.map((suffix) => path + suffix)].map((file) => fingerprint(file)));
 
 /** Reads an answer that came over the network. @throws if it is not one */
 export function parsePeek(value: unknown): Peek {
@@ -28,7 +71,14 @@ export function parsePeek(value: unknown): Peek {
       if (typeof version !== "number" || typeof bytes !== "number" || mode === undefined)
         throw new Error(`peek: not a wallet: ${JSON.stringify(copy)}`);
       return {
-        copy: { state, path, version, nodeId: typeof nodeId === "string" ? nodeId : undefined, journalMode: mode, bytes },
+        copy: {
+          state,
+          path,
+          version,
+          nodeId: typeof nodeId === "string" ? nodeId : undefined,
+          journalMode: mode,
+          bytes,
+        },
         fingerprint: print,
       };
     default:

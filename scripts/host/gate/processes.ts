@@ -23,7 +23,8 @@ export async function otherUsers(pidFile: string, files: string[]): Promise<{ pi
   if (lock !== undefined)
     // BTRFS shows another device number in stat(2) than in /proc/locks, so the inode is compared, and then the process's name.
     for (const { pid, inode } of parseLocks(await readFile("/proc/locks", "utf8")))
-      if (pid > 0 && inode === `${lock.ino}` && (await isLightningd(pid))) found.set(pid, `is a lightningd that holds ${pidFile}`);
+      if (pid > 0 && inode === `${lock.ino}` && (await isLightningd(pid)))
+        found.set(pid, `is a lightningd that holds ${pidFile}`);
   const wanted = new Set(files);
   for (const entry of await readdir("/proc")) {
     const pid = Number(entry);

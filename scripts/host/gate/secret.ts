@@ -57,7 +57,8 @@ async function deriveNodeId(base: Omit<Present, "kind" | "nodeId">, kind: Secret
     return { ...base, kind: "invalid", nodeId: undefined, why: "lightning-hsmtool printed no node id for it" };
   } catch (error) {
     // The tool's message names its reason; it never prints the secret for getnodeid.
-    const words = error instanceof Error && "stderr" in error ? String(error.stderr).trim() || error.message : String(error);
+    const words =
+      error instanceof Error && "stderr" in error ? String(error.stderr).trim() || error.message : String(error);
     return { ...base, kind: "invalid", nodeId: undefined, why: `${tool}: ${words}` };
   }
 }

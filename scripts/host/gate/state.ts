@@ -37,13 +37,13 @@ async function readJson<T>(path: string): Promise<T | undefined> {
   }
 }
 
-export const readIdentity = () => readJson<Identity>(NODE_STATE.identity);
+export const readIdentity = () => readJson<Identity>(LIGHTNINGD.identity);
 export const readPermission = () => readJson<Permission>(NODE_STATE.permission);
 export const readDegraded = () => readJson<Degraded>(NODE_STATE.degraded);
 export const readResync = () => readJson<Resync>(NODE_STATE.resync);
 
 const write = (path: string, value: unknown) => writeFileDurably(path, `${JSON.stringify(value)}\n`, ROOT_FILE);
-export const writeIdentity = (value: Identity) => write(NODE_STATE.identity, value);
+export const writeIdentity = (value: Identity) => write(LIGHTNINGD.identity, value);
 export const writePermission = (value: Permission) => write(NODE_STATE.permission, value);
 export const writeDegraded = (value: Degraded) => write(NODE_STATE.degraded, value);
 export const writeResync = (value: Resync) => write(NODE_STATE.resync, value);
@@ -51,7 +51,9 @@ export const forget = (path: (typeof NODE_STATE)[keyof typeof NODE_STATE]) => re
 
 /** Writes down what an operator did that bends a rule. */
 export async function audit(event: string, details: Record<string, unknown>): Promise<void> {
-  await appendFile(NODE_STATE.audit, `${JSON.stringify({ at: new Date().toISOString(), event, ...details })}\n`, { mode: 0o644 });
+  await appendFile(NODE_STATE.audit, `${JSON.stringify({ at: new Date().toISOString(), event, ...details })}\n`, {
+    mode: 0o644,
+  });
   const file = await open(NODE_STATE.audit, "r");
   try {
     await file.sync();

@@ -41,7 +41,10 @@ export function mayAdvance(current: Mark | undefined, next: Mark): Advance {
       why: `the mark belongs to node ${current.node} (${current.nodeId}), not to ${next.node} (${next.nodeId})`,
     };
   if (next.dataVersion < current.dataVersion)
-    return { accepted: false, why: `data_version ${next.dataVersion} is lower than the recorded ${current.dataVersion}` };
+    return {
+      accepted: false,
+      why: `data_version ${next.dataVersion} is lower than the recorded ${current.dataVersion}`,
+    };
   const changed = next.dataVersion > current.dataVersion || (next.exact && !current.exact);
   return { accepted: true, changed };
 }
@@ -51,7 +54,8 @@ export function parseMark(text: string): Mark {
   const value: unknown = JSON.parse(text);
   if (typeof value !== "object" || value === null) throw new Error("not a JSON object");
   const { node, nodeId, dataVersion, exact, at, source } = value as Record<string, unknown>;
-  if (typeof node !== "string" || !/^[a-z][a-z0-9-]{0,30}$/.test(node)) throw new Error(`node is ${JSON.stringify(node)}`);
+  if (typeof node !== "string" || !/^[a-z][a-z0-9-]{0,30}$/.test(node))
+    throw new Error(`node is ${JSON.stringify(node)}`);
   if (typeof nodeId !== "string" || !/^0[23][0-9a-f]{64}$/.test(nodeId))
     throw new Error(`nodeId is ${JSON.stringify(nodeId)}, expected 66 hexadecimal digits`);
   if (typeof dataVersion !== "number" || !Number.isSafeInteger(dataVersion) || dataVersion < 0)

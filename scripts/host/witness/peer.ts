@@ -6,7 +6,7 @@ import type { PeerAccess } from "../contract.ts";
 import { run } from "../process.ts";
 
 /** What the other host can be asked; see commands/witness-serve.ts. */
-export type PeerRequest = "read" | "advance" | "replace" | "peek";
+export type PeerRequest = "read" | "advance" | "peek";
 
 /** The other host does not answer, or its answer is none: transient as far as this host can tell. */
 export class PeerUnreachable extends Error {}
@@ -57,7 +57,8 @@ function sshOptions(access: PeerAccess, knownHosts: string): string[] {
 function parseAnswer(access: PeerAccess, ran: { status: number; stdout: string; stderr: string }): unknown {
   const said = ran.stderr.trim().split("\n").slice(-3).join(" ") || `ssh ended with status ${ran.status}`;
   // 255 is ssh's own failure (ssh(1), "EXIT STATUS").
-  if (ran.status === 255 || ran.status === 127) throw new PeerUnreachable(`${access.host} (${access.address}): ${said}`);
+  if (ran.status === 255 || ran.status === 127)
+    throw new PeerUnreachable(`${access.host} (${access.address}): ${said}`);
   if (ran.status !== 0) throw new PeerRefused(`${access.host} says: ${said}`);
   try {
     return JSON.parse(ran.stdout);

@@ -22,4 +22,5 @@ export async function readStopRecord(node: string): Promise<StopRecord | undefin
   }
 }
 
-export const writeStopRecord = (node: string, record: StopRecord) => writeDurably(stopFile(node), `${JSON.stringify(record)}\n`);
+export const writeStopRecord = (node: string, record: StopRecord) =>
+  writeDurably(stopFile(node), `${JSON.stringify(record)}\n`);

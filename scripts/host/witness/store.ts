@@ -23,7 +23,10 @@ export async function readMark(node: string, root?: string): Promise<StoredMark>
   try {
     return { state: "mark", mark: parseMark(text) };
   } catch (error) {
-    return { state: "damaged", why: `${markFile(node, root)}: ${error instanceof Error ? error.message : String(error)}` };
+    return {
+      state: "damaged",
+      why: `${markFile(node, root)}: ${error instanceof Error ? error.message : String(error)}`,
+    };
   }
 }
 

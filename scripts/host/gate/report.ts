@@ -1,0 +1,48 @@
+/** The gate's decision in an operator's words. Pure. */
+import type { Decision } from "./decide.ts";
+import type { CopyState, Observed } from "./observed.ts";
+
+/** Lines of a decision, the first of which names verdict and code. */
+export function describeDecision(decision: Decision): string[] {
+  if (decision.verdict === "start")
+    return [`gate: start (${decision.code})`, ...decision.notes.map((note) => `  ${note}`)];
+  const head = decision.verdict === "wait" ? "waiting" : "REFUSED";
+  return [
+    `gate: ${head} (${decision.code}): ${decision.what}`,
+    `  would have happened: ${decision.consequence}`,
+    `  to do: ${decision.fix}`,
+  ];
+}
+
+function describeCopy(copy: CopyState): string {
+  switch (copy.state) {
+    case "wallet":
+      return `data_version ${copy.version}, ${copy.journalMode}, node ${copy.nodeId ?? "none yet"} (${copy.path})`;
+    case "blank":
+    case "absent":
+      return `${copy.state === "blank" ? "no wallet in it" : "missing"} (${copy.path})`;
+    default:
+      return `${copy.state}: ${copy.why} (${copy.path})`;
+  }
+}
+
+/** Everything that was seen, one line each. */
+export function describeObserved(seen: Observed): string[] {
+  return [
+    `  main: ${describeCopy(seen.main)}`,
+    `  replica: ${seen.replica ? describeCopy(seen.replica) : "none declared"}`,
+    ...seen.witnesses.map((witness) => {
+      switch (witness.state) {
+        case "mark": {
+          const { mark } = witness;
+          return `  witness on ${witness.host}: data_version ${mark.dataVersion}${mark.exact ? ", exact" : " or more"} (${mark.source}, ${mark.at})`;
+        }
+        case "missing":
+          return `  witness on ${witness.host}: none`;
+        default:
+          return `  witness on ${witness.host}: ${witness.state}: ${witness.why}`;
+      }
+    }),
+    `  hsm_secret: ${seen.secret.state === "absent" ? "missing" : `${seen.secret.kind}, ${seen.secret.mode}, ${seen.secret.owner}, node ${seen.secret.nodeId ?? `not known (${seen.secret.why})`}`}`,
+  ];
+}

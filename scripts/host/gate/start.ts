@@ -1,0 +1,83 @@
+/** The gate before a start: asks until it may start, must not, or has waited long enough. */
+import { mkdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import { EXIT, LIGHTNINGD, type LightningdDocument } from "../contract.ts";
+import { removeScratch } from "./copy.ts";
+import { type Decision, decide } from "./decide.ts";
+import { createObserver } from "./observe.ts";
+import type { Observed } from "./observed.ts";
+import { describeDecision, describeObserved } from "./report.ts";
+
+const POLL_MS = 1000;
+const PROGRESS_MS = 5000;
+/** How long one run of the gate waits for a host. After it systemd asks again, ever more slowly, and does not give up. */
+const WAIT_MS = 10 * 60_000;
+/**
+ * The same for a mount, which this process can never see: in the unit's own mount namespace a path of ReadWritePaths= is a mount
+ * already, and one that the host makes later is put beneath it. A new process has a new namespace.
+ */
+const WAIT_FOR_MOUNT_MS = 10_000;
+
+/** What the last gate decided, for `status`. */
+export const GATE_RECORD = join(LIGHTNINGD.runtimeDirectory, "gate.json");
+
+export interface Timing {
+  waitMs: number;
+  mountMs: number;
+  pollMs: number;
+}
+
+const TIMING: Timing = { waitMs: WAIT_MS, mountMs: WAIT_FOR_MOUNT_MS, pollMs: POLL_MS };
+
+/** The config to start with, or the exit status to end with. */
+export type Outcome = { config: string } | { status: number };
+
+/** Pure but for the clock, the observer and what it says. */
+export async function waitAndDecide(
+  observe: () => Promise<Observed>,
+  say: (line: string) => void,
+  record: (decision: Decision) => Promise<void>,
+  timing: Timing = TIMING,
+): Promise<Outcome> {
+  const began = Date.now();
+  let said = { code: "", at: 0 };
+  for (;;) {
+    const seen = await observe();
+    const decision = decide(seen);
+    if (decision.verdict !== "wait" || decision.code !== said.code) {
+      for (const line of [...describeDecision(decision), ...describeObserved(seen)]) say(line);
+      said = { code: decision.verdict === "wait" ? decision.code : "", at: Date.now() };
+      await record(decision);
+    }
+    if (decision.verdict === "start")
+      return { config: decision.code === "DEGRADED" ? LIGHTNINGD.degradedConfig : LIGHTNINGD.config };
+    if (decision.verdict === "refuse") return { status: EXIT.gateRefused };
+    const waited = Date.now() - began;
+    const limit = seen.unmounted.length > 0 ? timing.mountMs : timing.waitMs;
+    if (waited >= limit) {
+      say(
+        `gate: not yet (${decision.code}), after ${seconds(waited)}; systemd starts it again and it asks anew. ${decision.fix}`,
+      );
+      return { status: EXIT.temporary };
+    }
+    if (Date.now() - said.at >= PROGRESS_MS) {
+      say(`gate: waiting ${seconds(waited)} of ${seconds(limit)} (${decision.code}): ${decision.what}`);
+      said.at = Date.now();
+    }
+    await delay(timing.pollMs);
+  }
+}
+
+const seconds = (ms: number) => `${Math.round(ms / 1000)} s`;
+
+/** Runs in the unit, as the node's user, under the start lock. */
+export async function gateStart(document: LightningdDocument, say: (line: string) => void): Promise<Outcome> {
+  const { main, replica } = document.wallet;
+  for (const path of [main, ...(replica?.peek.kind === "local" ? [replica.path] : [])]) await removeScratch(path);
+  return waitAndDecide(createObserver(document, say), say, async (decision) => {
+    // Missing outside the unit; the record is for `status` only.
+    await mkdir(LIGHTNINGD.runtimeDirectory, { recursive: true }).catch(() => {});
+    await writeFile(GATE_RECORD, `${JSON.stringify({ at: new Date().toISOString(), ...decision })}\n`).catch(() => {});
+  });
+}
