@@ -98,7 +98,9 @@ export function renderLightningdConf(document: LightningdDocument, { degraded = 
     network: document.network,
     directory: document.directory,
     wallet: walletDsn(wallet.main, degraded ? undefined : wallet.replica?.path),
+    // In the order of their names: a config's keys come in another order from Pulumi than from the verbs.
     options: Object.entries(document.options)
+      .sort(([a], [b]) => (a < b ? -1 : 1))
       .flatMap(([name, value]) => optionLines(name, value))
       .join("\n"),
   });

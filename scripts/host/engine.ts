@@ -12,6 +12,7 @@ import { join } from "node:path";
 import { applyStep, toSteps } from "./actions.ts";
 import { STATE_DIRECTORY, type StageDocument, type StageName } from "./contract.ts";
 import { ensureOwnDirectory, syncDirectory, writeFileDurably } from "./files.ts";
+import { canonicalJson } from "./json.ts";
 import { ROOT_FILE } from "./planning.ts";
 import { readText } from "./read.ts";
 import type { ApplyContext, CommonAction, ItemName, OwnAction } from "./stage.ts";
@@ -28,21 +29,6 @@ const PENDING = join(STATE_DIRECTORY, "pending");
  * on a volume that wasn't mounted); the second does that; the last has to find nothing left.
  */
 const ROUNDS = 3;
-
-/** JSON with sorted keys: equal documents give equal text. */
-export function canonicalJson(value: unknown): string {
-  const sort = (inner: unknown): unknown =>
-    Array.isArray(inner)
-      ? inner.map(sort)
-      : typeof inner === "object" && inner !== null
-        ? Object.fromEntries(
-            Object.entries(inner)
-              .sort(([a], [b]) => (a < b ? -1 : 1))
-              .map(([key, each]) => [key, sort(each)]),
-          )
-        : inner;
-  return `${JSON.stringify(sort(value), null, 2)}\n`;
-}
 
 /** Consequences of an interrupted run that the new plan doesn't have itself. Pure. */
 export function leftOver(pending: readonly Action[], planned: readonly Action[]): Action[] {

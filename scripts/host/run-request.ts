@@ -10,8 +10,8 @@ import { open, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { EXIT, RUNTIME_DIRECTORY, type StageDocument } from "./contract.ts";
-import { canonicalJson } from "./engine.ts";
 import { ensureOwnDirectory, writeFileDurably } from "./files.ts";
+import { canonicalJson } from "./json.ts";
 import { must } from "./process.ts";
 import { readText } from "./read.ts";
 

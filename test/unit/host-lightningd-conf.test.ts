@@ -13,9 +13,9 @@ function optionLines(conf: string): string[] {
 const withOptions = (options: LightningdDocument["options"]) => lightningdDocument({ options });
 const refusalOf = (options: LightningdDocument["options"]) => () => renderLightningdConf(withOptions(options));
 
-test("network, directory and wallet come first, then the options in the topology's order", (t) => {
+test("network, directory and wallet come first, then the options by name, whatever their order in the topology", (t) => {
   const conf = renderLightningdConf(
-    withOptions({ alias: "alice #1", "clear-plugins": true, plugin: ["/a.py", "/b.py"], "log-level": "debug" }),
+    withOptions({ plugin: ["/b.py", "/a.py"], "log-level": "debug", alias: "alice #1", "clear-plugins": true }),
   );
   t.deepEqual(optionLines(conf), [
     "network=regtest",
@@ -23,9 +23,9 @@ test("network, directory and wallet come first, then the options in the topology
     "wallet=sqlite3:///srv/lightning/lightning/regtest/lightningd.sqlite3",
     "alias=alice #1",
     "clear-plugins",
-    "plugin=/a.py",
-    "plugin=/b.py",
     "log-level=debug",
+    "plugin=/b.py",
+    "plugin=/a.py",
   ]);
 });
 
@@ -33,7 +33,7 @@ test("a flag that is false is left out, an option that takes a boolean is told s
   const lines = optionLines(
     renderLightningdConf(withOptions({ offline: false, autolisten: false, "always-use-proxy": true })),
   );
-  t.deepEqual(lines.slice(3), ["autolisten=false", "always-use-proxy=true"]);
+  t.deepEqual(lines.slice(3), ["always-use-proxy=true", "autolisten=false"]);
 });
 
 test("the replica stands in the wallet line, and not in the config for degraded mode", (t) => {

@@ -3,6 +3,7 @@ import { lightningdConfFiles } from "../../../templates/lightningd-conf.ts";
 import { renderLightningdUnit } from "../../../templates/lightningd-unit.ts";
 import { loadTemplate } from "../../../templates/load.ts";
 import { LIGHTNINGD, type LightningdDocument, type Ownership } from "../contract.ts";
+import { canonicalJson } from "../json.ts";
 import { planDirectory, planFile, ROOT_DIRECTORY, ROOT_FILE, ROOT_PROGRAM } from "../planning.ts";
 import type { CommonAction, ItemName } from "../stage.ts";
 import { DIRECTORIES, type LightningdFacts, networkDirectoryOf, UNIT_FILE, walletFiles } from "./facts.ts";
@@ -33,10 +34,6 @@ const UNIT_ITEM: ItemName = `unit:${LIGHTNINGD.unit}`;
 /** Readable by lightningd, not by everybody: options may tell of the node's surroundings. */
 function nodeFile(document: LightningdDocument): Ownership {
   return { owner: "root", group: document.group, mode: "0640" };
-}
-
-function gateDocumentText(document: LightningdDocument): string {
-  return `${JSON.stringify(document, undefined, 2)}\n`;
 }
 
 function unitOf(document: LightningdDocument) {
@@ -98,7 +95,7 @@ function requireMount(mount: string): LightningdAction {
 function planFiles(facts: LightningdFacts, document: LightningdDocument): CommonAction[] {
   const entry = (path: string) => facts.entries.get(path);
   const confs = lightningdConfFiles(document);
-  const wanted = [...confs, { path: LIGHTNINGD.gateDocument, content: gateDocumentText(document) }];
+  const wanted = [...confs, { path: LIGHTNINGD.gateDocument, content: canonicalJson(document) }];
   const superfluous = !confs.some(({ path }) => path === LIGHTNINGD.degradedConfig) && entry(LIGHTNINGD.degradedConfig);
   return [
     ...DIRECTORIES.flatMap((path) => planDirectory(path, entry(path), ROOT_DIRECTORY)),

@@ -48,15 +48,16 @@ async function answers(): Promise<boolean> {
   return status === 0;
 }
 
-/** Prints the unit's newest line when it is another than before, at most every five seconds. */
-function journalFollower(context: ApplyContext) {
+/** Prints the newest line of gate or lightningd when it is another than before, at most every five seconds. */
+async function journalFollower(context: ApplyContext) {
   let next = 0;
-  let last = "";
+  let [last = ""] = await lastLines(1);
   return async () => {
     if (Date.now() < next) return;
     next = Date.now() + 5000;
-    const line = (await lastLines(1))[0] ?? "";
-    if (line !== "" && line !== last) context.progress(`lightningd: ${line}`);
+    const [line = ""] = await lastLines(1);
+    // lightning-cli's answers to the unit's ExecStop= are among them: brackets alone tell nothing.
+    if (/\w/.test(line) && line !== last) context.progress(`lightningd: ${line}`);
     last = line;
   };
 }
@@ -67,7 +68,7 @@ function journalFollower(context: ApplyContext) {
  * @throws if the start was refused or fails again and again
  */
 async function followStart(before: UnitState, context: ApplyContext): Promise<void> {
-  const follow = journalFollower(context);
+  const follow = await journalFollower(context);
   const deadline = Date.now() + START_DEADLINE_MS;
   // systemd forgets the status of a failed start with the next one.
   let failedWith = 0;
@@ -122,7 +123,7 @@ export async function stopLightningd(context: ApplyContext): Promise<void> {
   }
   context.progress("stopping lightningd: no new payments, then its database is closed");
   await must("systemctl", ["stop", "--no-block", LIGHTNINGD.unit]);
-  const follow = journalFollower(context);
+  const follow = await journalFollower(context);
   const deadline = Date.now() + STOP_DEADLINE_MS;
   while (Date.now() < deadline) {
     const unit = await readUnitState();
