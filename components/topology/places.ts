@@ -57,15 +57,22 @@ export function copyHosts(topology: Topology): string[] {
   return [...new Set([host, replicaHost(topology) ?? host])];
 }
 
-/** Hosts that keep the high-water mark, the farthest from the copies that there are. */
+/** Hosts that are far from the wallet: those without a copy of it, else those other than the node's. */
+export function hostsApart(topology: Topology): string[] {
+  const others = Object.keys(topology.hosts)
+    .filter((name) => name !== topology.node.host)
+    .sort();
+  const apart = others.filter((name) => !copyHosts(topology).includes(name));
+  return apart.length > 0 ? apart : others;
+}
+
+/**
+ * Hosts that keep the high-water mark: the declared ones, else the farthest that there are. The node's own is always one of them,
+ * on its root disk: it costs nothing, and knows more than nothing on a day when the others are not asked.
+ */
 export function witnessHosts(topology: Topology): string[] {
-  const { node, hosts } = topology;
-  if (node.witness !== undefined) return node.witness;
-  const names = Object.keys(hosts).sort();
-  const apart = names.filter((name) => name !== node.host && !copyHosts(topology).includes(name));
-  if (apart.length > 0) return apart;
-  const others = names.filter((name) => name !== node.host);
-  return others.length > 0 ? others : [node.host];
+  const { node } = topology;
+  return [...new Set([node.host, ...(node.witness ?? hostsApart(topology))])];
 }
 
 /** A BTRFS volume on a host, with the name that messages use. */

@@ -199,7 +199,7 @@ export const nodeSchema = z.strictObject({
     .array(name)
     .optional()
     .describe(
-      "Hosts that keep the high-water mark of data_version. Default: the hosts without a copy of the wallet, else those other than the node's, else the node's own.",
+      "Hosts that keep the high-water mark of data_version, beside the node's own, which always does. Default: the hosts without a copy of the wallet, else all others.",
     ),
   copies: z.array(copySchema).default([]).describe("Further copies, beside the wallet's own."),
 });

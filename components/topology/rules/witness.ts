@@ -1,4 +1,4 @@
-import { copyHosts } from "../places.ts";
+import { hostsApart } from "../places.ts";
 import type { Rule } from "./rule.ts";
 
 const PATH = "twofold:node.witness";
@@ -28,11 +28,7 @@ const tooNear: Rule = {
   check(topology) {
     const { witness } = topology.node;
     if (witness === undefined || witness.length === 0) return [];
-    const names = Object.keys(topology.hosts);
-    const copies = copyHosts(topology);
-    // The farthest places that this topology has: hosts without a copy, else hosts other than the node's.
-    const apart = names.filter((name) => name !== topology.node.host && !copies.includes(name));
-    const far = apart.length > 0 ? apart : names.filter((name) => name !== topology.node.host);
+    const far = hostsApart(topology);
     if (far.length === 0 || witness.some((name) => far.includes(name))) return [];
     return [
       { path: PATH, what: `none of these is apart from the copies, and ${far.join(", ")} would be`, received: witness },

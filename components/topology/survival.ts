@@ -1,0 +1,184 @@
+/**
+ * The survival table: for every failure, what a topology survives, loses at most, how long it may stand still before money is at risk,
+ * which verb repairs it, and which test proved it when. A pure function of topology and proofs.
+ */
+import { createHash } from "node:crypto";
+import { z } from "zod";
+import type { Problem } from "./problem.ts";
+import type { Topology } from "./schema.ts";
+import { postgresOutcome } from "./survival/postgres.ts";
+import { type Proofs, proofText, readProofs, type TestId } from "./survival/proofs.ts";
+import { FAILURE_IDS, FAILURES, type Failure, type Outcome } from "./survival/row.ts";
+import { type Situation, situationOf } from "./survival/situation.ts";
+import { sqliteOutcome } from "./survival/sqlite.ts";
+import { badness, COLUMNS, type Column, NOT_APPLICABLE, survives } from "./survival/words.ts";
+
+/** The text of one row, by column. */
+export type Cells = Record<Column, string>;
+/** The text of a table, by failure: what a stack keeps as its output, to compare the next one with. */
+export type TableCells = Record<string, Cells>;
+
+export interface SurvivalRow {
+  failure: Failure;
+  cells: Cells;
+  /** The tests that prove each cell; none where the failure does not apply. */
+  tests: Record<Column, TestId[]>;
+}
+
+export interface SurvivalTable {
+  rows: SurvivalRow[];
+  cells: TableCells;
+  /** 12 hexadecimal digits that stand for this table in `twofold:accept`; dates of proofs do not change them. */
+  digest: string;
+}
+
+export function survivalTable(topology: Topology, proofs: Proofs = readProofs()): SurvivalTable {
+  const situation = situationOf(topology);
+  const rows = FAILURE_IDS.map((failure) => rowOf(failure, situation, topology, proofs));
+  const cells = Object.fromEntries(rows.map((row) => [row.failure, row.cells]));
+  return { rows, cells, digest: digestOf(cells) };
+}
+
+function rowOf(failure: Failure, situation: Situation, topology: Topology, proofs: Proofs): SurvivalRow {
+  const { wallet } = topology.node;
+  const outcome =
+    wallet.kind === "sqlite"
+      ? sqliteOutcome(failure, situation)
+      : postgresOutcome(failure, situation, topology, wallet);
+  if (outcome === undefined) {
+    return {
+      failure,
+      cells: {
+        survives: NOT_APPLICABLE,
+        lost: NOT_APPLICABLE,
+        standsStill: NOT_APPLICABLE,
+        repair: NOT_APPLICABLE,
+        proof: NOT_APPLICABLE,
+      },
+      tests: { survives: [], lost: [], standsStill: [], repair: [], proof: [] },
+    };
+  }
+  const tests = testsOf(failure, outcome);
+  return {
+    failure,
+    cells: {
+      survives: survives(outcome.lost),
+      lost: outcome.lost,
+      standsStill: outcome.standsStill,
+      repair: outcome.repair,
+      proof: proofText(tests.proof, situation.setup, proofs),
+    },
+    tests,
+  };
+}
+
+/** The failure's own test proves what happens; a verb has one of its own, which proves that it repairs. */
+function testsOf(failure: Failure, { verb }: Outcome): SurvivalRow["tests"] {
+  const own: TestId = `survival:${failure}`;
+  const repair: TestId = verb === undefined ? own : `repair:${verb}`;
+  return {
+    survives: [own],
+    lost: [own],
+    standsStill: [own],
+    repair: [repair],
+    proof: [...new Set([own, repair])],
+  };
+}
+
+function digestOf(cells: TableCells): string {
+  const undated = Object.entries(cells).map(([failure, row]) => [
+    failure,
+    COLUMNS.map((column) => (column === "proof" ? (badness("proof", row.proof) ?? null) : row[column])),
+  ]);
+  return createHash("sha256").update(JSON.stringify(undated)).digest("hex").slice(0, 12);
+}
+
+/** A cell that is worse than it was. */
+export interface Worsening {
+  failure: string;
+  column: Column;
+  before: string;
+  after: string;
+}
+
+/**
+ * Cells that got worse. A failure that did not apply before, or does not any more, is not compared: the other rows say what a copy
+ * that was added or removed is worth. Words of another version that this one does not know count as better than any.
+ */
+export function worse(before: TableCells, after: TableCells): Worsening[] {
+  return Object.entries(after).flatMap(([failure, row]) =>
+    COLUMNS.flatMap((column) => {
+      const was = before[failure]?.[column];
+      const is = row[column];
+      if (was === undefined || was === is) return [];
+      const [old, now] = [badness(column, was), badness(column, is)];
+      if (old === undefined || now === undefined || now <= old) return [];
+      return [{ failure, column, before: was, after: is }];
+    }),
+  );
+}
+
+const COLUMN_TITLES: Record<Column, string> = {
+  survives: "survives",
+  lost: "lost at most",
+  standsStill: "stands still",
+  repair: "repair",
+  proof: "proof",
+};
+
+/** A table as a stack's output had it, or nothing if there was none or it has another shape. */
+export function readTableCells(output: unknown): TableCells | undefined {
+  const row = z.object(
+    Object.fromEntries(COLUMNS.map((column) => [column, z.string()])) as Record<Column, z.ZodString>,
+  );
+  const parsed = z.record(z.string(), row).safeParse(output);
+  return parsed.success ? parsed.data : undefined;
+}
+
+/** Refuses a change that makes the node survive less, until the config accepts just this table. */
+export function checkSurvival(
+  before: TableCells | undefined,
+  after: SurvivalTable,
+  accept: Topology["accept"],
+): Problem[] {
+  if (before === undefined || accept?.table === after.digest) return [];
+  const lines = worse(before, after.cells);
+  if (lines.length === 0) return [];
+  return [
+    {
+      code: "SURVIVES_LESS",
+      path: "twofold:accept.table",
+      what: `after this change the node would survive less than now:${lines.map(worseningText).join("")}`,
+      received: accept === undefined ? "no acceptance" : `an acceptance of another table, ${accept.table}`,
+      why: "what was promised before is kept only until an operator gives it up by name",
+      fix: `undo the change, or accept this very table: twofold:accept: { table: ${after.digest}, reason: … }`,
+    },
+  ];
+}
+
+function worseningText({ failure, column, before, after }: Worsening): string {
+  return `\n    ${titleOf(failure)}, ${COLUMN_TITLES[column]}: ${before} → ${after}`;
+}
+
+function titleOf(failure: string): string {
+  return FAILURES[failure as Failure] ?? failure;
+}
+
+/** The table for a terminal; with the table before, changes are marked as was → will be. */
+export async function renderTable(table: SurvivalTable, before?: TableCells): Promise<string> {
+  const { default: Table } = await import("cli-table3");
+  const grid = new Table({
+    head: ["failure", ...COLUMNS.map((column) => COLUMN_TITLES[column])],
+    style: { head: [], border: [] },
+    colWidths: [26, 11, 20, 32, 30, 30],
+    wordWrap: true,
+  });
+  for (const { failure, cells } of table.rows) {
+    grid.push([FAILURES[failure], ...COLUMNS.map((column) => cellText(before?.[failure]?.[column], cells[column]))]);
+  }
+  return `${grid.toString()}\ntable ${table.digest}`;
+}
+
+function cellText(before: string | undefined, after: string): string {
+  return before === undefined || before === after ? after : `* ${before} → ${after}`;
+}

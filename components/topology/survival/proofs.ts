@@ -1,0 +1,37 @@
+/** Which tests prove the cells of the survival table, and when they last passed. */
+import { readFileSync } from "node:fs";
+import { z } from "zod";
+import type { Failure, Repair } from "./row.ts";
+
+/** Id of the test that proves what a failure does, or that a repair repairs; it stands in the test's title in square brackets. */
+export type TestId = `survival:${Failure}` | `repair:${Repair}`;
+
+/** The last pass of one test. */
+export const passSchema = z.strictObject({
+  date: z.iso.date(),
+  lightningd: z
+    .string()
+    .nullable()
+    .describe("Version of the real lightningd, or null for the lab daemon, which proves nothing."),
+  runs: z.int().min(1).describe("Faults of that pass, e.g. power cuts."),
+});
+
+/** By test id, then by setup ("raid1, sshfs, delete"); "any" where the test does not depend on it. Written by `npm run prove`. */
+export const proofsSchema = z.record(z.string(), z.record(z.string(), passSchema));
+export type Proofs = z.output<typeof proofsSchema>;
+
+/** The proofs that were committed with this version. Throws if the file is damaged. */
+export function readProofs(): Proofs {
+  return proofsSchema.parse(JSON.parse(readFileSync(new URL("../proofs.json", import.meta.url), "utf8")));
+}
+
+/** What can be said of a row whose cells these tests prove: the oldest pass if all passed with the real lightningd, or what is missing. */
+export function proofText(ids: readonly TestId[], setup: string, proofs: Proofs): string {
+  const passes = ids.map((id) => proofs[id]?.[setup] ?? proofs[id]?.any);
+  const missing = ids.filter((_, index) => passes[index] === undefined);
+  if (missing.length > 0) return `not proved: ${missing.map((id) => `[${id}]`).join(" ")}`;
+  const unreal = ids.filter((_, index) => passes[index]?.lightningd === null);
+  if (unreal.length > 0) return `not proved with the real lightningd: ${unreal.map((id) => `[${id}]`).join(" ")}`;
+  const oldest = passes.map((pass) => pass?.date ?? "").sort()[0];
+  return `proved ${oldest}: ${ids.map((id) => `[${id}]`).join(" ")}`;
+}
