@@ -2,14 +2,15 @@
 import * as pulumi from "@pulumi/pulumi";
 import type { MadeMachine } from "../components/node-host.ts";
 import { documentsOf } from "../components/topology/documents.ts";
-import { formatProblems } from "../components/topology/problem.ts";
+import { formatProblems, type Problem } from "../components/topology/problem.ts";
+import { checkSurvival, survivalTable } from "../components/topology/survival.ts";
 import { bundleHostProgram } from "../scripts/host/build.ts";
 import { Refusal } from "../scripts/host/stage.ts";
 import { renderBootstrap } from "../templates/bootstrap.ts";
 import { topologyFromConfig } from "./config.ts";
+import { lastSurvival, SURVIVAL_OUTPUT } from "./last-outputs.ts";
 import { checkPlugins } from "./plugins.ts";
 import { provision } from "./provision.ts";
-import { refuseWorse, survivalOf } from "./survival.ts";
 
 export default async function twofold(): Promise<Record<string, unknown>> {
   try {
@@ -23,14 +24,16 @@ export default async function twofold(): Promise<Record<string, unknown>> {
 async function declare(): Promise<Record<string, unknown>> {
   const parsed = topologyFromConfig();
   if (!parsed.ok) {
-    const count = parsed.problems.length === 1 ? "a problem" : `${parsed.problems.length} problems`;
-    throw new pulumi.RunError(`the config of this stack has ${count}:\n\n${formatProblems(parsed.problems)}`);
+    throw refusal("the config of this stack can't be used", parsed.problems);
   }
   const { topology } = parsed;
   const lab = new pulumi.Config("twofold").getObject<unknown>("lab");
   checkPlugins({ lab: lab !== undefined, allowStandins: topology.allowStandins });
-  const survival = survivalOf(topology);
-  await refuseWorse(survival, topology.accept);
+  const survival = survivalTable(topology);
+  const losses = checkSurvival(await lastSurvival(), survival, topology.accept);
+  if (losses.length > 0) {
+    throw refusal("this change is refused, and nothing was touched", losses);
+  }
 
   const program = await bundleHostProgram();
   const stages = provision({
@@ -46,8 +49,12 @@ async function declare(): Promise<Record<string, unknown>> {
       Object.entries(topology.hosts).map(([name, { user, address, port }]) => [name, `${user}@${address}:${port}`]),
     ),
     // Known at preview, so that it shows what was and what will be, and unchanged if a stage fails.
-    ...onceApplied([...stages.values()], { survival: survival.cells, tableDigest: survival.digest }),
+    ...onceApplied([...stages.values()], { [SURVIVAL_OUTPUT]: survival.cells, tableDigest: survival.digest }),
   };
+}
+
+function refusal(what: string, problems: Problem[]): pulumi.RunError {
+  return new pulumi.RunError(`${what}:\n\n${formatProblems(problems)}`);
 }
 
 /** @pulumi/docker is imported by labs only: it costs every other stack start-up time. */

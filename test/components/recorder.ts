@@ -34,7 +34,8 @@ export async function record(program: () => unknown, options: { preview?: boolea
   await pulumi.runtime.setMocks(
     {
       call: () => ({}),
-      newResource: ({ name, inputs }) => ({ id: `${name}-id`, state: inputs }),
+      // A preview knows no ids of what is yet to be made.
+      newResource: ({ name, inputs }) => ({ id: options.preview ? undefined : `${name}-id`, state: inputs }),
     },
     "twofold",
     "test",
