@@ -7,6 +7,7 @@
 import { copyFileSync, linkSync, mkdirSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { cacheDirectory } from "./environment.mjs";
+import { codeOf } from "./errors.mjs";
 
 /** The master cache, made if it isn't there. */
 export function packageCache() {
@@ -37,8 +38,8 @@ function linkPackages(from, to) {
     try {
       linkSync(join(from, name), join(to, name));
     } catch (error) {
-      if (error.code === "EEXIST") continue; // another lab was quicker
-      if (error.code !== "EXDEV") throw error;
+      if (codeOf(error) === "EEXIST") continue; // another lab was quicker
+      if (codeOf(error) !== "EXDEV") throw error;
       copyFileSync(join(from, name), join(to, name));
     }
   }

@@ -8,6 +8,16 @@ export class SetupError extends Error {
 }
 
 /**
+ * The system's name of an error, such as ENOENT; fetch() puts it into the cause.
+ * @param {unknown} error
+ * @returns {string | undefined}
+ */
+export function codeOf(error) {
+  const { code, cause } = /** @type {NodeJS.ErrnoException & { cause?: { code?: string } }} */ (error);
+  return code ?? cause?.code;
+}
+
+/**
  * Runs a command line program's main function: a SetupError is told without a stack trace.
  * @param {() => Promise<number | undefined>} main Resolves to the exit status.
  */
@@ -16,6 +26,6 @@ export async function runMain(main) {
     process.exitCode = (await main()) ?? 0;
   } catch (error) {
     process.exitCode = 1;
-    console.error(`\nerror: ${error instanceof SetupError ? error.message : error?.stack}`);
+    console.error(`\nerror: ${error instanceof SetupError ? error.message : /** @type {Error} */ (error).stack}`);
   }
 }

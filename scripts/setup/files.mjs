@@ -1,6 +1,7 @@
 /** Files that are either as before or as after, whenever the machine stops. */
 import { closeSync, copyFileSync, fsyncSync, linkSync, openSync, renameSync, rmSync, writeSync } from "node:fs";
 import { dirname } from "node:path";
+import { codeOf } from "./errors.mjs";
 
 /** @param {string} file @param {string} text @param {number} [mode] */
 export function writeAtomically(file, text, mode = 0o600) {
@@ -31,7 +32,7 @@ export function linkOrCopy(from, to) {
   try {
     linkSync(from, draft);
   } catch (error) {
-    if (error.code !== "EXDEV") throw error;
+    if (codeOf(error) !== "EXDEV") throw error;
     copyFileSync(from, draft);
   }
   renameSync(draft, to);

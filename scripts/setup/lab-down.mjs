@@ -18,7 +18,7 @@ import { waitUntil } from "./wait.mjs";
 const REMOVAL_SECONDS = 15;
 
 /**
- * @param {{ name?: string, id?: string, log?: (line: string) => void }} [options]
+ * @param {{ name?: string | undefined, id?: string | undefined, log?: (line: string) => void }} [options]
  * @throws {SetupError} naming what could not be removed.
  */
 export async function labDown({ name, id, log = console.log } = {}) {

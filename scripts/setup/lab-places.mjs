@@ -2,7 +2,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { labsDirectory, ROOT } from "./environment.mjs";
-import { SetupError } from "./errors.mjs";
+import { codeOf, SetupError } from "./errors.mjs";
 import { writeAtomically } from "./files.mjs";
 
 /** Label of every container and network of a lab; its value is the stack. */
@@ -95,7 +95,7 @@ export function readJournal(places) {
   try {
     return JSON.parse(readFileSync(places.journal, "utf8"));
   } catch (error) {
-    if (error.code === "ENOENT") return undefined;
+    if (codeOf(error) === "ENOENT") return undefined;
     throw error;
   }
 }

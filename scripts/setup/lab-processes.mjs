@@ -1,5 +1,6 @@
 /** Processes of a lab's run that outlived it: a Pulumi whose `npm run lab` was killed goes on by itself. */
 import { readdirSync, readFileSync } from "node:fs";
+import { codeOf } from "./errors.mjs";
 import { RUN_VARIABLE } from "./lab-places.mjs";
 import { waitUntil } from "./wait.mjs";
 
@@ -26,7 +27,7 @@ function signal(processes, name) {
     try {
       process.kill(pid, name);
     } catch (error) {
-      if (error.code !== "ESRCH") throw error; // it has ended meanwhile
+      if (codeOf(error) !== "ESRCH") throw error; // it has ended meanwhile
     }
   }
 }

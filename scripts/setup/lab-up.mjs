@@ -38,9 +38,9 @@ const PORTS = { first: 20000, last: 29999 };
 
 /**
  * @typedef {object} Options
- * @property {string} [name] Lab file in stacks/labs. Default: default.
- * @property {string} [id] Default: $TWOFOLD_LAB_ID.
- * @property {string} [lightningd] Archive of the real one. Default: as before, at first the lab daemon.
+ * @property {string | undefined} [name] Lab file in stacks/labs. Default: default.
+ * @property {string | undefined} [id] Default: $TWOFOLD_LAB_ID.
+ * @property {string | undefined} [lightningd] Archive of the real one. Default: as before, at first the lab daemon.
  * @property {(line: string) => void} [log] @property {boolean} [terminal] Let Pulumi draw its progress itself.
  */
 

@@ -66,7 +66,7 @@ function parse(parameters) {
   } catch (error) {
     throw new SetupError({
       what: "the command line can't be used",
-      received: error.message,
+      received: /** @type {Error} */ (error).message,
       why: "it takes at most one lab's name, and options only after '--'",
       fix: USAGE,
     });

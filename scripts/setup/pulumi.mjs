@@ -69,8 +69,9 @@ export async function ensureStack(places, env) {
  */
 export async function resourceIds(places, env, type) {
   const exported = await run("pulumi", ["stack", "export", "--stack", places.stack], { cwd: places.project, env });
+  /** @type {{ type: string, id?: string }[]} */
   const resources = JSON.parse(exported).deployment?.resources ?? [];
-  return resources.filter((resource) => resource.type === type && resource.id).map(({ id }) => id);
+  return resources.flatMap((resource) => (resource.type === type && resource.id ? [resource.id] : []));
 }
 
 /**

@@ -27,7 +27,7 @@ export function attempt(program, parameters, options = {}) {
     const child = spawn(program, parameters, {
       env: options.env ?? process.env,
       cwd: options.cwd,
-      stdio: [options.input === undefined ? "ignore" : "pipe", "pipe", "pipe"],
+      stdio: ["pipe", "pipe", "pipe"],
     });
     const output = { stdout: "", stderr: "" };
     let timedOut = false;
@@ -58,10 +58,8 @@ export function attempt(program, parameters, options = {}) {
       clearTimeout(timer);
       resolve({ status, signal, timedOut, ...output });
     });
-    if (options.input !== undefined) {
-      child.stdin.on("error", () => {}); // the child may end without reading all of it; its exit status tells
-      child.stdin.end(options.input);
-    }
+    child.stdin.on("error", () => {}); // the child may end without reading all of it; its exit status tells
+    child.stdin.end(options.input);
   });
 }
 

@@ -15,7 +15,7 @@ import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { fileURLToPath } from "node:url";
 import { pulumiHome, ROOT } from "./environment.mjs";
-import { SetupError } from "./errors.mjs";
+import { codeOf, SetupError } from "./errors.mjs";
 import { withLock } from "./lock.mjs";
 import { thinned } from "./progress.mjs";
 import { attempt, isExecutable, run, which } from "./run.mjs";
@@ -140,13 +140,17 @@ async function download(version, bin, say) {
     if (!expected) throw new Error(`the release lists no checksum of ${file}`);
     say(`downloading ${file}`);
     const response = await get(`${SITE}/releases/sdk/${file}`, deadline);
-    await pipeline(Readable.fromWeb(response.body), createWriteStream(archive), { signal: deadline });
+    await pipeline(
+      Readable.fromWeb(/** @type {import("node:stream/web").ReadableStream} */ (response.body)),
+      createWriteStream(archive),
+      { signal: deadline },
+    );
     const received = await sha256Of(archive);
     if (received !== expected) throw new Error(`SHA-256 of ${file} is ${received}, the release says ${expected}`);
     await run("tar", ["-xzf", archive, "-C", bin, "--strip-components=1"]);
     return true;
   } catch (error) {
-    say(`Pulumi's own download failed: ${error.cause?.code ?? error.message}`);
+    say(`Pulumi's own download failed: ${codeOf(error) ?? /** @type {Error} */ (error).message}`);
     rmSync(bin, { recursive: true, force: true });
     mkdirSync(bin);
     return false;
@@ -158,7 +162,7 @@ async function download(version, bin, say) {
 /** @param {string} url @param {AbortSignal} signal */
 async function get(url, signal) {
   const response = await fetch(url, { signal });
-  if (!response.ok || !response.body) throw new Error(`HTTP ${response.status} from ${url}`);
+  if (!response.ok) throw new Error(`HTTP ${response.status} from ${url}`);
   return response;
 }
 

@@ -2,6 +2,7 @@
 import { mkdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { cacheDirectory } from "./environment.mjs";
+import { codeOf } from "./errors.mjs";
 
 export const SITE = "https://get.pulumi.com";
 /** A firewall that swallows packets costs this many seconds, once. */
@@ -31,7 +32,7 @@ export async function reachable(say) {
     rmSync(marker(), { force: true });
     return true;
   } catch (error) {
-    say(`${SITE} can't be reached (${error.cause?.code ?? error.name})`);
+    say(`${SITE} can't be reached (${codeOf(error) ?? /** @type {Error} */ (error).name})`);
     mkdirSync(dirname(marker()), { recursive: true });
     writeFileSync(marker(), "");
     return false;
