@@ -32,7 +32,7 @@ export function verbReference(): string {
   const program = buildProgram(() => undefined);
   return leaves(program)
     .map((command) => {
-      command.configureHelp({ helpWidth: 110 });
+      command.configureHelp({ helpWidth: 125 });
       return `\`\`\`text\n${command.helpInformation().trimEnd()}\n\`\`\``;
     })
     .join("\n\n");
