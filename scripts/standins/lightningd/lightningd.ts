@@ -38,9 +38,8 @@ function enterNetworkDirectory(base: string, network: string): string {
 /** The lab daemon runs no plugins, but misses one as lightningd does. */
 function checkPlugins(options: Options): void {
   for (const option of ["plugin", "important-plugin"])
-    for (const path of options.all(option))
-      if (!existsSync(path))
-        throw new Failure(`--${option}=${path}: Failed to register ${path}: No such file or directory`);
+    for (const { value, source } of options.all(option))
+      if (!existsSync(value)) throw new Failure(`${source}: Failed to register ${value}: No such file or directory`);
 }
 
 async function start(words: string[]): Promise<void> {
@@ -58,7 +57,7 @@ async function start(words: string[]): Promise<void> {
   const directory = enterNetworkDirectory(base, network);
   checkPlugins(options);
   const log = openLog({
-    files: options.all("log-file"),
+    files: options.all("log-file").map((setting) => setting.value),
     level: options.value("log-level") ?? "info",
     prefix: options.value("log-prefix") ?? "",
     timestamps: parseBoolean("log-timestamps", options.value("log-timestamps"), true),

@@ -49,6 +49,9 @@ const values = names(VALUES);
 const repeated = names(REPEATED);
 const bcli = names(BCLI);
 
+/** Options whose value keeps its white space. */
+const VERBATIM = new Set(["alias", "log-prefix"]);
+
 interface Setting {
   name: string;
   value: string | undefined;
@@ -59,15 +62,16 @@ interface Setting {
 export interface Options {
   /** The last value of an option, or undefined. */
   value(name: string): string | undefined;
-  /** Every value of an option that may be repeated, in order. */
-  all(name: string): string[];
-  has(name: string): boolean;
+  /** Every place where an option that may be repeated was given, in order. */
+  all(name: string): { value: string; source: string }[];
 }
 
 function parseLine(line: string): { name: string; value: string | undefined } {
   const separator = line.indexOf("=");
   if (separator < 0) return { name: line, value: undefined };
-  return { name: line.slice(0, separator), value: line.slice(separator + 1).trimEnd() };
+  const name = line.slice(0, separator);
+  const value = line.slice(separator + 1);
+  return { name, value: VERBATIM.has(name) ? value : value.trimEnd() };
 }
 
 /** Command-line words to settings: `--name=value`, `--name value`, `--flag`. */
@@ -133,8 +137,8 @@ export function readOptions(words: readonly string[], home: string): Options {
   check(settings);
   return {
     value: (name) => (name === "network" ? networkOf(settings) : last(settings, name)),
-    all: (name) => settings.flatMap((setting) => (setting.name === name ? [setting.value ?? ""] : [])),
-    has: (name) => settings.some((setting) => setting.name === name),
+    all: (name) =>
+      settings.flatMap(({ name: other, value, source }) => (other === name ? [{ value: value ?? "", source }] : [])),
   };
 }
 

@@ -25,12 +25,11 @@ const ALL_PAGES = 0x7fffffff;
 
 const SCHEME = "sqlite3://";
 
-/** Splits `sqlite3://MAIN[:REPLICA]` at the first colon. */
+/** Splits `sqlite3://MAIN[:REPLICA]` at the first colon. No MAIN is a temporary database to SQLite: lightningd starts, and forgets. */
 export function parseDsn(dsn: string): { main: string; replica: string | undefined } {
   if (!dsn.includes("://")) throw new Failure(`Could not extract driver name from "${dsn}"`);
   if (!dsn.startsWith(SCHEME)) throw new Failure(`Unable to find DB driver for ${dsn}`);
   const paths = dsn.slice(SCHEME.length);
-  if (paths === "") throw new Failure(`Could not parse the wallet DSN: ${dsn}`);
   const colon = paths.indexOf(":");
   if (colon < 0) return { main: paths, replica: undefined };
   return { main: paths.slice(0, colon), replica: paths.slice(colon + 1) };
