@@ -1,14 +1,18 @@
 import { type Command, printJson } from "../command.ts";
 import { EXIT } from "../contract.ts";
-import { becomeUser } from "../gate/account.ts";
+import { handOver } from "../gate/account.ts";
 import { decide } from "../gate/decide.ts";
-import { createObserver } from "../gate/observe.ts";
+import { createObserver, observeRunning } from "../gate/observe.ts";
 import { gateStart } from "../gate/start.ts";
 import { readGateDocument } from "../gate/state.ts";
+import { readUnitState } from "../lightningd/unit.ts";
 import { Refusal } from "../stage.ts";
+import { askNodeId, rpcSocket } from "../witness/rpc.ts";
 
 /** What `gate` prints, as one line of JSON: the decision as it would be now, and what it rests on. */
 export interface GateReport {
+  /** lightningd answers: the decision is the one that a restart at this moment would meet. */
+  running: boolean;
   decision: ReturnType<typeof decide>;
   seen: Awaited<ReturnType<ReturnType<typeof createObserver>>>;
 }
@@ -29,16 +33,19 @@ export const gate: Command = {
         fix: "run gate, or gate --start",
       });
     const document = await readGateDocument();
-    await becomeUser(document.user, document.group);
+    const handed = await handOver(document.user, document.group);
+    if (handed !== undefined) return handed;
     if (start) {
       const outcome = await gateStart(document, say);
       if ("status" in outcome) return outcome.status;
       console.log(outcome.config);
       return EXIT.ok;
     }
-    const seen = await createObserver(document, say)();
+    const unit = await readUnitState();
+    const running = unit.active === "active" && (await askNodeId(rpcSocket(document))) !== undefined;
+    const seen = running ? await observeRunning(document, unit.mainPid) : await createObserver(document, say)();
     const decision = decide(seen);
-    printJson({ decision, seen } satisfies GateReport);
+    printJson({ running, decision, seen } satisfies GateReport);
     return { start: EXIT.ok, wait: EXIT.temporary, refuse: EXIT.gateRefused }[decision.verdict];
   },
 };

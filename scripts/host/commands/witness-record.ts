@@ -1,6 +1,6 @@
 import { type Command, expectArguments } from "../command.ts";
 import { EXIT } from "../contract.ts";
-import { becomeUser } from "../gate/account.ts";
+import { handOver } from "../gate/account.ts";
 import { readGateDocument } from "../gate/state.ts";
 import { Refusal } from "../stage.ts";
 import { recordSample, recordStop } from "../witness/record.ts";
@@ -27,7 +27,8 @@ export const witnessRecord: Command = {
         fix: `run ${witnessRecord.usage}`,
       });
     const document = await readGateDocument();
-    await becomeUser(document.user, document.group);
+    const handed = await handOver(document.user, document.group);
+    if (handed !== undefined) return handed;
     if (when === "stop" && !wasCleanStop(process.env)) return EXIT.ok;
     const recorded = when === "stop" ? await recordStop(document) : await recordSample(document, "sample");
     if (when === "stop" && recorded !== undefined)

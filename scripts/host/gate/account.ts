@@ -1,15 +1,21 @@
 /** The gate and all that reads the wallet work as the node's user: root's reach is not needed, and root's files would be in the way. */
 
+import { spawn } from "node:child_process";
+import { EXIT } from "../contract.ts";
 import { must, type Ran, run } from "../process.ts";
-import { accountIds } from "../read.ts";
 
-/** Gives up root for good, if this process has it. The document comes from a root-owned file. */
-export async function becomeUser(user: string, group: string): Promise<void> {
-  if (process.geteuid?.() !== 0) return;
-  const { uid, gid } = await accountIds({ owner: user, group });
-  process.setgroups?.([gid]);
-  process.setgid?.(gid);
-  process.setuid?.(uid);
+/**
+ * Runs this very command once more as the node's user, if this process is root, and returns its status; undefined for the node's user
+ * itself. Another process, because Node does not let one give up root (CVE-2024-22017).
+ */
+export async function handOver(user: string, group: string): Promise<number | undefined> {
+  if (process.geteuid?.() !== 0) return undefined;
+  const [command, args] = asUser(user, group, process.execPath, process.argv.slice(1));
+  const child = spawn(command, args, { stdio: "inherit" });
+  return new Promise((resolve, reject) => {
+    child.on("error", reject);
+    child.on("close", (code) => resolve(code ?? EXIT.failed));
+  });
 }
 
 const asUser = (user: string, group: string, command: string, args: readonly string[]): [string, string[]] => [

@@ -39,6 +39,30 @@ export async function fingerprint(path: string): Promise<Fingerprint | undefined
 export const sameFingerprint = (a: Fingerprint | undefined, b: Fingerprint | undefined) =>
   a !== undefined && b !== undefined && a.inode === b.inode && a.bytes === b.bytes && a.modified === b.modified;
 
+/** A database together with the journals that recovery would read. */
+export interface WalletFingerprint {
+  database: Fingerprint | undefined;
+  /** In the order of {@link JOURNAL_SUFFIXES}; a journal without content counts as none. */
+  journals: (Fingerprint | undefined)[];
+}
+
+export async function walletFingerprint(path: string): Promise<WalletFingerprint> {
+  const [database, ...journals] = await Promise.all(
+    ["", ...JOURNAL_SUFFIXES].map((suffix) => fingerprint(path + suffix)),
+  );
+  return { database, journals: journals.map((journal) => (journal?.bytes === "0" ? undefined : journal)) };
+}
+
+/**
+ * How thoroughly a file has to be looked at. `integrity_check` reads all of it (seconds for each GB), so a file that nobody has
+ * touched since lightningd closed it cleanly is not checked again: its disk's checksums and scrubs watch over bits at rest. After a crash,
+ * a restore or an edit it differs from what the clean stop recorded, or has a journal, and is checked wholly.
+ */
+export function checkNeeded(closed: Fingerprint | undefined, found: WalletFingerprint | undefined): Check {
+  if (found === undefined || found.journals.some((journal) => journal !== undefined)) return "full";
+  return sameFingerprint(closed, found.database) ? "none" : "full";
+}
+
 /** Errors of a place that is not there at the moment: a dead network mount, a disk that fails. */
 const UNREACHABLE = new Set(["ENOTCONN", "ESTALE", "EIO", "ETIMEDOUT", "EHOSTDOWN", "EACCES", "EPERM"]);
 

@@ -73,8 +73,8 @@ export function degradedHolds(seen: Pick<Observed, "degraded" | "now">): boolean
 
 export function decide(seen: Observed): Decision {
   return (
-    placesAreThere(seen) ??
     nobodyElseRuns(seen) ??
+    placesAreThere(seen) ??
     firstStart(seen) ??
     mainIsAWallet(seen) ??
     secretFits(seen) ??
@@ -98,7 +98,7 @@ function placesAreThere(seen: Observed): Decision | undefined {
       "MAIN_UNREACHABLE",
       `main at ${seen.main.path} can't be read: ${seen.main.why}`,
       newIdentity,
-      "see the reason",
+      "put right what the reason says; the gate goes on by itself",
     );
   return undefined;
 }

@@ -7,10 +7,10 @@ import { parseMark } from "../witness/mark.ts";
 import { askPeer, PeerRefused, PeerUnreachable } from "../witness/peer.ts";
 import { readStopRecord } from "../witness/stop.ts";
 import { readMark } from "../witness/store.ts";
-import { type Check, type Fingerprint, fingerprint, JOURNAL_SUFFIXES, readCopy, sameFingerprint } from "./copy.ts";
+import { checkNeeded, type Fingerprint, JOURNAL_SUFFIXES, readCopy, readLive, walletFingerprint } from "./copy.ts";
 import { notMounted } from "./mounts.ts";
 import type { CopyState, Observed, WitnessState } from "./observed.ts";
-import { parsePeek } from "./peek.ts";
+import { type PeekRequest, parsePeek, peekReplica } from "./peek.ts";
 import { otherUsers } from "./processes.ts";
 import { readSecret } from "./secret.ts";
 import { readDegraded, readIdentity, readPermission, readResync } from "./state.ts";
@@ -30,51 +30,81 @@ export function neededMounts(document: LightningdDocument): string[] {
   return replica?.peek.kind === "peer" ? [...document.mounts, dirname(replica.path)] : document.mounts;
 }
 
-/** An observer remembers what it has checked, so that waiting for one thing does not check another one again and again. */
+/** Reads both files of the wallet, each in the way that its state allows. */
+interface WalletReader {
+  replica(): Promise<CopyState>;
+  /** `replica` settles when the replica has been read. */
+  main(replica: Promise<unknown>): Promise<CopyState>;
+}
+
+/** Before a start: nobody has the files open, and nobody may. */
 export function createObserver(document: LightningdDocument, say: Say): () => Promise<Observed> {
-  const read = rememberingReader(say);
+  const readFile = rememberingReader(say);
+  const { main } = document.wallet;
   return async () => {
-    const { wallet } = document;
-    const unmounted = await notMounted(neededMounts(document));
-    const [stop, others, accounts] = await Promise.all([
-      readStopRecord(document.node),
-      otherUsers(pidFile(document), walletFiles(document)),
-      readAccounts(),
-    ]);
-    const isThere = (path: string) => !unmounted.some((mount) => path.startsWith(`${mount}/`));
-    const unseen = (path: string): CopyState => ({ state: "unreachable", path, why: "its mount is not there" });
-    const userName = (uid: number) => accounts.users.get(uid) ?? `${uid}`;
-    const secret = secretFile(document);
-    const [main, replica, secretState, witnesses, identity, permission, resync, degraded] = await Promise.all([
-      isThere(wallet.main) && others.length === 0 ? read(wallet.main, stop?.main) : unseen(wallet.main),
-      wallet.replica &&
-        (isThere(wallet.replica.path) ? readReplica(document, read, stop?.replica) : unseen(wallet.replica.path)),
-      isThere(secret) ? readSecret(secret, userName) : ({ state: "absent", path: secret } as const),
-      Promise.all(witnessPlaces(document).map((place) => readWitness(document.node, place))),
-      readIdentity(),
-      readPermission(),
-      readResync(),
-      readDegraded(),
-    ]);
-    const now = new Date().toISOString();
-    return {
-      node: document.node,
-      journalMode: wallet.journalMode,
-      user: document.user,
-      now,
-      unmounted,
-      others,
-      main,
-      replica,
-      replicaFreeBytes:
-        wallet.replica && isThere(wallet.replica.path) ? await freeBytes(wallet.replica.path) : undefined,
-      secret: secretState,
-      witnesses,
-      identity: identity?.node === document.node ? identity.nodeId : undefined,
-      permission,
-      resync: resync !== undefined && now < resync.expires ? { reason: resync.reason } : undefined,
-      degraded,
-    };
+    const stop = await readStopRecord(document.node);
+    const others = await otherUsers(pidFile(document), walletFiles(document));
+    return observe(document, others, {
+      replica: () =>
+        readReplica(document, stop?.replica ? { closed: stop.replica } : {}, (path) => readFile(path, stop?.replica)),
+      main: async () =>
+        others.length > 0 ? { state: "unreachable", path: main, why: "it is in use" } : readFile(main, stop?.main),
+    });
+  };
+}
+
+/** While the node runs as process `pid`: what the gate would see if it were stopped now. Main is read after the replica, so it is not behind. */
+export async function observeRunning(document: LightningdDocument, pid: number): Promise<Observed> {
+  const { main, journalMode } = document.wallet;
+  const others = await otherUsers(pidFile(document), walletFiles(document));
+  const strangers = others.filter((other) => other.pid !== pid);
+  return observe(document, strangers, {
+    replica: () =>
+      readReplica(document, { check: "none" }, async (path) => (await peekReplica(path, { check: "none" })).copy),
+    async main(replica) {
+      await replica;
+      const [live, { size }] = await Promise.all([readLive(main), stat(main)]);
+      if (live === undefined) return { state: "unreachable", path: main, why: "it is locked for the moment" };
+      return { state: "wallet", path: main, ...live, journalMode, bytes: size };
+    },
+  });
+}
+
+async function observe(
+  document: LightningdDocument,
+  others: Observed["others"],
+  files: WalletReader,
+): Promise<Observed> {
+  const { wallet, node, user } = document;
+  const unmounted = await notMounted(neededMounts(document));
+  const isThere = (path: string) => !unmounted.some((mount) => path.startsWith(`${mount}/`));
+  const unseen = async (path: string): Promise<CopyState> => ({
+    state: "unreachable",
+    path,
+    why: "its mount is not there",
+  });
+  const accounts = await readAccounts();
+  const replicaPath = wallet.replica?.path;
+  const replicaRead =
+    replicaPath === undefined ? undefined : isThere(replicaPath) ? files.replica() : unseen(replicaPath);
+  const [main, replica, secret, witnesses, identity, permission, resync, degraded, free] = await Promise.all([
+    isThere(wallet.main) ? files.main(Promise.resolve(replicaRead)) : unseen(wallet.main),
+    replicaRead,
+    readSecret(secretFile(document), (uid) => accounts.users.get(uid) ?? `${uid}`),
+    Promise.all(witnessPlaces(document).map((place) => readWitness(node, place))),
+    readIdentity(),
+    readPermission(),
+    readResync(),
+    readDegraded(),
+    replicaPath !== undefined && isThere(replicaPath) ? freeBytes(replicaPath) : undefined,
+  ]);
+  const now = new Date().toISOString();
+  return {
+    ...{ node, user, now, unmounted, others, main, replica, secret, witnesses, permission, degraded },
+    journalMode: wallet.journalMode,
+    replicaFreeBytes: free,
+    identity: identity?.node === node ? identity.nodeId : undefined,
+    resync: resync !== undefined && now < resync.expires ? { reason: resync.reason } : undefined,
   };
 }
 
@@ -93,63 +123,50 @@ function walletFiles({ wallet }: LightningdDocument): string[] {
   ]);
 }
 
-type Reader = (path: string, closed: Fingerprint | undefined) => Promise<CopyState>;
-
-/**
- * How thoroughly a file has to be looked at. `integrity_check` reads all of it (seconds for each GB), so a file that nobody has
- * touched since lightningd closed it cleanly is not checked again: its disk's checksums and scrubs watch over bits at rest. After a crash,
- * a restore or an edit it differs from what the clean stop recorded, and is checked wholly.
- */
-export function checkNeeded(closed: Fingerprint | undefined, found: Fingerprint | undefined): Check {
-  return sameFingerprint(closed, found) ? "none" : "full";
-}
-
 /** Bytes from which a full check is announced, since it takes longer than a second. */
 const LARGE = 256 * 2 ** 20;
 
-function rememberingReader(say: Say): Reader {
-  const known = new Map<string, { key: string; state: CopyState }>();
+/** Waiting for one thing must not check another one again and again: a file that nobody has touched is not read twice. */
+function rememberingReader(say: Say): (path: string, closed: Fingerprint | undefined) => Promise<CopyState> {
+  const known = new Map<string, { files: string; state: CopyState }>();
   return async (path, closed) => {
-    const found = await fingerprint(path).catch(() => undefined);
-    const journals = await Promise.all(
-      JOURNAL_SUFFIXES.map((suffix) => fingerprint(path + suffix).catch(() => undefined)),
-    );
-    const key = JSON.stringify([found, journals]);
+    const files = await walletFingerprint(path).catch(() => undefined);
+    const key = JSON.stringify(files);
     const before = known.get(path);
-    if (before?.key === key && before.state.state === "wallet") return before.state;
-    const check = checkNeeded(closed, found);
-    if (check === "full" && Number(found?.bytes ?? 0) > LARGE)
-      say(
-        `checking all of ${path} (${Math.round(Number(found?.bytes) / 2 ** 20)} MiB), since it was not closed cleanly as it is now`,
-      );
+    if (files !== undefined && before?.files === key) return before.state;
+    const check = checkNeeded(closed, files);
+    const size = Number(files?.database?.bytes ?? 0);
+    if (check === "full" && size > LARGE)
+      say(`gate: checking all of ${path} (${Math.round(size / 2 ** 20)} MiB): it is not as a clean stop has left it`);
     const state = await readCopy(path, check);
-    known.set(path, { key, state });
+    if (state.state === "wallet") known.set(path, { files: key, state });
     return state;
   };
 }
 
 async function readReplica(
   document: LightningdDocument,
-  read: Reader,
-  closed: Fingerprint | undefined,
+  request: PeekRequest,
+  readLocal: (path: string) => Promise<CopyState>,
 ): Promise<CopyState> {
   const { replica } = document.wallet;
   if (replica === undefined) throw new Error("gate: asked for a replica that is not declared");
-  if (replica.peek.kind === "local") return read(replica.path, closed);
+  const { path, peek } = replica;
+  if (peek.kind === "local") return readLocal(path);
   try {
-    const answer = parsePeek(await askPeer(replica.peek.access, "peek", { closed }));
-    const seen = await stat(replica.path).catch(() => undefined);
+    const { copy } = parsePeek(await askPeer(peek.access, "peek", request));
+    const seen = await stat(path).catch(() => undefined);
     // Both sides look at one file, or what lightningd would write to is not what was checked.
-    if (answer.copy.state === "wallet" && seen?.size !== answer.copy.bytes)
+    if (copy.state === "wallet" && request.check !== "none" && seen?.size !== copy.bytes)
       return {
         state: "unreachable",
-        path: replica.path,
-        why: `${replica.peek.access.host} has a file of ${answer.copy.bytes} bytes there, the mount shows ${seen?.size ?? "none"}`,
+        path,
+        why: `${peek.access.host} has a file of ${copy.bytes} bytes there, the mount shows ${seen?.size ?? "none"}`,
       };
-    return { ...answer.copy, path: replica.path };
+    return { ...copy, path };
   } catch (error) {
     if (!(error instanceof PeerUnreachable) && !(error instanceof PeerRefused)) throw error;
-    return { state: "unreachable", path: replica.path, why: error.message };
+    return { state: "unreachable", path, why: error.message };
   }
 }
 

@@ -1,13 +1,5 @@
 /** What the replica's host says of the replica that it keeps, without its file ever being opened. */
-import {
-  type Check,
-  type Fingerprint,
-  fingerprint,
-  JOURNAL_MODES,
-  JOURNAL_SUFFIXES,
-  readCopy,
-  sameFingerprint,
-} from "./copy.ts";
+import { type Check, checkNeeded, type Fingerprint, JOURNAL_MODES, readCopy, walletFingerprint } from "./copy.ts";
 import type { CopyState } from "./observed.ts";
 
 /** Tries at a replica that is being written to, until database and journal are of one moment. */
@@ -38,19 +30,14 @@ function parseRequest(value: unknown): PeekRequest {
 export async function peekReplica(path: string, input: unknown): Promise<Peek> {
   const { closed, check } = parseRequest(input);
   for (let tries = 1; ; tries++) {
-    const before = await filesOf(path);
-    const [database] = before;
-    const copy = await readCopy(path, check ?? (sameFingerprint(closed, database) ? "none" : "full"));
-    const after = await filesOf(path);
-    if (before.every((file, index) => file === after[index] || sameFingerprint(file, after[index])))
-      return { copy, fingerprint: database };
+    const before = await walletFingerprint(path);
+    const copy = await readCopy(path, check ?? checkNeeded(closed, before));
+    if (JSON.stringify(before) === JSON.stringify(await walletFingerprint(path)))
+      return { copy, fingerprint: before.database };
     if (tries === TRIES)
       return { copy: { state: "unreachable", path, why: "it is being written to" }, fingerprint: undefined };
   }
 }
-
-const filesOf = (path: string) =>
-  Promise.all([path, ...JOURNAL_SUFFIXES.map((suffix) => path + suffix)].map((file) => fingerprint(file)));
 
 /** Reads an answer that came over the network. @throws if it is not one */
 export function parsePeek(value: unknown): Peek {

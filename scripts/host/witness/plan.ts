@@ -42,6 +42,7 @@ export function witnessItems(document: WitnessDocument): ItemName[] {
       `user:${writer.account}`,
       `directory:${nodeDirectory(writer.node, document.directory)}`,
       `directory:${peerHome(writer.node)}`,
+      `directory:${dirname(authorizedKeys(writer.node))}`,
       `file:${authorizedKeys(writer.node)}`,
     ]),
   ] as ItemName[];
@@ -49,7 +50,9 @@ export function witnessItems(document: WitnessDocument): ItemName[] {
 
 export function planWitness(facts: WitnessFacts, document: WitnessDocument): Action[] {
   return [
-    ...planDirectory(STATE_DIRECTORY, facts.entries.get(STATE_DIRECTORY), ROOT_DIRECTORY),
+    ...(facts.entries.get(STATE_DIRECTORY) === undefined
+      ? planDirectory(STATE_DIRECTORY, undefined, ROOT_DIRECTORY)
+      : []),
     ...planDirectory(document.directory, facts.entries.get(document.directory), ROOT_DIRECTORY),
     ...(document.node ? planNode(facts, document, document.node) : []),
     ...document.writers.flatMap((writer) => planWriter(facts, document, writer)),
@@ -61,7 +64,7 @@ function planNode(facts: WitnessFacts, document: WitnessDocument, node: NodePart
   const own = nodeDirectory(node.name, document.directory);
   const files = witnessUnitFiles(node);
   const unitActions = files.flatMap(({ path, content }) => [
-    ...planDirectory(dirname(path), entry(dirname(path)), ROOT_DIRECTORY),
+    ...(entry(dirname(path)) === undefined ? planDirectory(dirname(path), undefined, ROOT_DIRECTORY) : []),
     ...planFile(path, entry(path), content, ROOT_FILE),
   ]);
   return [
@@ -84,8 +87,9 @@ function planLock(facts: WitnessFacts, node: NodePart): CommonAction[] {
 
 function planKey(facts: WitnessFacts, node: NodePart): Action[] {
   const entry = (path: string) => facts.entries.get(path);
+  // Other stages keep files there too, so their ownership is nobody's item.
   const directories = [dirname(LIGHTNINGD.gateDocument), dirname(WITNESS_KEY)].flatMap((path) =>
-    planDirectory(path, entry(path), ROOT_DIRECTORY),
+    entry(path) === undefined ? planDirectory(path, undefined, ROOT_DIRECTORY) : [],
   );
   const key = entry(WITNESS_KEY);
   const ownership = { owner: node.user, group: node.group, mode: "0400" };
@@ -147,7 +151,8 @@ function planWriter(facts: WitnessFacts, document: WitnessDocument, writer: Writ
   return [
     ...planAccount(facts, writer, home, shared),
     ...planDirectory(marks, entry(marks), owner),
-    ...[PEER_HOMES, home, dirname(keys)].flatMap((path) => planDirectory(path, entry(path), ROOT_DIRECTORY)),
+    ...(entry(PEER_HOMES) === undefined ? planDirectory(PEER_HOMES, undefined, ROOT_DIRECTORY) : []),
+    ...[home, dirname(keys)].flatMap((path) => planDirectory(path, entry(path), ROOT_DIRECTORY)),
     // Before the node's key has been brought here there is nothing to authorize.
     ...(key === undefined ? [] : planFile(keys, entry(keys), authorizedWitness(node, key), ROOT_FILE)),
   ];
