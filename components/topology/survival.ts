@@ -170,7 +170,7 @@ export async function renderTable(table: SurvivalTable, before?: TableCells): Pr
   const grid = new Table({
     head: ["failure", ...COLUMNS.map((column) => COLUMN_TITLES[column])],
     style: { head: [], border: [] },
-    colWidths: [26, 11, 20, 32, 30, 30],
+    colWidths: [25, 13, 18, 28, 26, 28],
     wordWrap: true,
   });
   for (const { failure, cells } of table.rows) {

@@ -11,7 +11,7 @@ export const FAILURES = {
   "power-all": "power cut of all hosts at once",
   "node-host": "the node's host is lost",
   "other-host": "another host (replica, standby, witness) is lost",
-  site: "the worst site to lose is lost",
+  site: "a whole site is lost (the worst one)",
   primary: "the primary database is lost",
   network: "the link between the hosts is cut",
   unmounted: "mistake: a start without the volume",

@@ -26,8 +26,6 @@ export interface Situation {
   recoverAtOtherSite: boolean;
   /** Another host keeps the mark. */
   witnessElsewhere: boolean;
-  /** There is more than one host. */
-  hasPeers: boolean;
 }
 
 export function situationOf(topology: Topology): Situation {
@@ -51,7 +49,6 @@ export function situationOf(topology: Topology): Situation {
     recoverElsewhere: channelBackups.length > 0,
     recoverAtOtherSite: channelBackups.some((host) => otherSite(topology, node.host, host)),
     witnessElsewhere: witnessHosts(topology).some((host) => host !== node.host),
-    hasPeers: Object.keys(hosts).length > 1,
   };
 }
 
