@@ -8,7 +8,7 @@ import { bundleHostProgram } from "../scripts/host/build.ts";
 import { Refusal } from "../scripts/host/stage.ts";
 import { renderBootstrap } from "../templates/bootstrap.ts";
 import { topologyFromConfig } from "./config.ts";
-import { lastSurvival, SURVIVAL_OUTPUT } from "./last-outputs.ts";
+import { encodeTable, lastSurvival, SURVIVAL_OUTPUT } from "./last-outputs.ts";
 import { checkPlugins } from "./plugins.ts";
 import { provision } from "./provision.ts";
 
@@ -49,7 +49,10 @@ async function declare(): Promise<Record<string, unknown>> {
       Object.entries(topology.hosts).map(([name, { user, address, port }]) => [name, `${user}@${address}:${port}`]),
     ),
     // Known at preview, so that it shows what was and what will be, and unchanged if a stage fails.
-    ...onceApplied([...stages.values()], { [SURVIVAL_OUTPUT]: survival.cells, tableDigest: survival.digest }),
+    ...onceApplied([...stages.values()], {
+      [SURVIVAL_OUTPUT]: encodeTable(survival.cells),
+      tableDigest: survival.digest,
+    }),
   };
 }
 

@@ -1,9 +1,31 @@
-/** What this stack recorded when it was last applied. */
+/** The survival table as an output of the stack: what this run records, and what the last one did. */
 import * as pulumi from "@pulumi/pulumi";
+import { COLUMNS } from "../components/topology/survival/words.ts";
 import { readTableCells, type TableCells } from "../components/topology/survival.ts";
 
-/** Name of the stack output that holds the survival table. */
+/** Name of the output. */
 export const SURVIVAL_OUTPUT = "survival";
+
+const BETWEEN = " | ";
+
+/** One line a failure, since Pulumi prints every output at the end of each `up`. Pure. */
+export function encodeTable(cells: TableCells): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(cells).map(([failure, row]) => [failure, COLUMNS.map((column) => row[column]).join(BETWEEN)]),
+  );
+}
+
+/** Undefined for what {@link encodeTable} did not write, e.g. a table of another version. Pure. */
+export function decodeTable(output: unknown): TableCells | undefined {
+  if (typeof output !== "object" || output === null) {
+    return undefined;
+  }
+  const rows = Object.entries(output).map(([failure, line]) => {
+    const texts = String(line).split(BETWEEN);
+    return [failure, Object.fromEntries(COLUMNS.map((column, index) => [column, texts[index]]))];
+  });
+  return readTableCells(Object.fromEntries(rows));
+}
 
 /**
  * The survival table that was last applied, undefined for a new stack. A stack reference to the stack itself reads the
@@ -13,5 +35,5 @@ export const SURVIVAL_OUTPUT = "survival";
 export async function lastSurvival(): Promise<TableCells | undefined> {
   const self = new pulumi.StackReference(`${pulumi.getOrganization()}/${pulumi.getProject()}/${pulumi.getStack()}`);
   const { value } = await self.getOutputDetails(SURVIVAL_OUTPUT);
-  return readTableCells(value);
+  return decodeTable(value);
 }
