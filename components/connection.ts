@@ -8,11 +8,11 @@ import { operatorPath } from "./topology/operator-path.ts";
 import type { HostSpec } from "./topology/schema.ts";
 
 /**
- * Dial attempts before the provider gives up. Its waits grow from 0.1 s to 5 s, so a host that is still booting has
- * about 12 s if it refuses connections, and a host that swallows packets is given up after 10 × 10 s.
+ * Dial attempts before the provider gives up. Its waits grow from 0.1 s to 5 s, so a host that is still booting has about
+ * 12 s while it refuses connections, and a host that swallows packets is given up after about a minute.
  */
 const DIAL_ATTEMPTS = 10;
-const DIAL_TIMEOUT_SECONDS = 10;
+const DIAL_TIMEOUT_SECONDS = 5;
 
 /**
  * The provider's connection to a host.

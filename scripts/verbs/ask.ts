@@ -1,5 +1,5 @@
 /** Asking all hosts at once, one SSH connection each, through the host program of this very version. */
-import { bundleHostProgram } from "../host/build.ts";
+import { bundleHostProgram, type HostProgram } from "../host/build.ts";
 import { EXIT, PROGRAM_DIRECTORY } from "../host/contract.ts";
 import { Refusal } from "../host/stage.ts";
 import { type Host, type RemoteOptions, type RemoteResult, runOnHost } from "./ssh.ts";
@@ -15,15 +15,24 @@ export type Answer<T> =
 /** The shell's statuses for a command that is not there or can't be run (POSIX, 2.8.2). */
 const NOT_RUNNABLE = [126, 127];
 
+/** Bundled once a process, however many hosts are asked. */
+let program: Promise<HostProgram> | undefined;
+
 /** Runs a command of the host program; `words` are shell-safe by construction. */
 export async function callHost(host: Host, words: string[], options: RemoteOptions = {}): Promise<RemoteResult> {
-  const { sha256 } = await bundleHostProgram();
+  program ??= bundleHostProgram();
+  const { sha256 } = await program;
   return runOnHost(host, [`${PROGRAM_DIRECTORY}/run`, sha256, ...words].join(" "), options);
 }
 
 /** True if the host answered that it hasn't the program, or another version. */
 export function lacksProgram({ status }: RemoteResult): boolean {
   return status === EXIT.otherProgram || NOT_RUNNABLE.includes(status);
+}
+
+/** What launcher or shell say, in their first line; the rest is for who calls them by hand. */
+export function whyNoProgram({ stderr }: RemoteResult): string {
+  return stderr.trim().split("\n")[0] ?? "";
 }
 
 /** Runs a command of the host program that ends with one line of JSON on stdout, and never throws. */
@@ -36,7 +45,7 @@ export async function ask<T>(
   try {
     const result = await callHost(host, words, { ...options, input: JSON.stringify(input) });
     if (lacksProgram(result)) {
-      return { host: host.name, kind: "no-program", error: lastLines(result.stderr) };
+      return { host: host.name, kind: "no-program", error: whyNoProgram(result) };
     }
     const value = parseLastLine<T>(result.stdout);
     return value === undefined

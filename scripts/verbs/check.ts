@@ -26,7 +26,7 @@ export function driftOf(answer: Answer<CheckReport>): Pick<Drift, "item" | "summ
     case "answer":
       return answer.value.drift;
     case "no-program":
-      return [{ item: "program:host", summary: `the host program is missing or of another version (${answer.error})` }];
+      return [{ item: "program:host", summary: `${answer.error}; 'repair' installs this version` }];
     case "failed":
       return [];
   }

@@ -3,7 +3,7 @@ import type { InitReport } from "../host/commands/init.ts";
 import { EXIT } from "../host/contract.ts";
 import type { Survey } from "../host/init/survey.ts";
 import { Refusal } from "../host/stage.ts";
-import { type Answer, ask, callHost, lacksProgram, parseLastLine } from "./ask.ts";
+import { type Answer, ask, callHost, lacksProgram, parseLastLine, whyNoProgram } from "./ask.ts";
 import { loadStack } from "./load.ts";
 import type { StackChoice } from "./locate.ts";
 
@@ -29,7 +29,7 @@ export async function init(options: StackChoice & { json?: true }): Promise<numb
     },
   });
   if (lacksProgram(result)) {
-    throw notProvisioned(host.name, result.stderr);
+    throw notProvisioned(host.name, whyNoProgram(result));
   }
   const report = parseLastLine<InitReport>(result.stdout);
   if (result.status !== EXIT.ok || report === undefined) {

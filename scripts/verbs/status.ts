@@ -27,8 +27,8 @@ function toJson(answer: Answer<HostStatus>): object {
 /** Pure. */
 export function hostText(answer: Answer<HostStatus>): string {
   if (answer.kind !== "answer") {
-    const why = answer.kind === "no-program" ? "the host program is missing or of another version; run pulumi up" : "";
-    return `${answer.host}: no answer\n${indent([why, answer.error].filter((text) => text !== "").join("\n"))}\n`;
+    const fix = answer.kind === "no-program" ? "\nto do: run pulumi up" : "";
+    return `${answer.host}: no answer\n${indent(answer.error + fix)}\n`;
   }
   const { node, volumes } = answer.value;
   const parts = [...(node === undefined ? [] : nodeLines(node)), ...volumes.flatMap(volumeLines)];
