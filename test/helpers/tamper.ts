@@ -1,0 +1,57 @@
+/** One way to spoil each kind of managed item on a host, as a careless administrator would. */
+import type { Lab } from "./lab.ts";
+
+export interface Tampering {
+  item: string;
+  /** Other items that can't be as declared either while this one isn't. */
+  withIt: string[];
+  spoil(): Promise<unknown>;
+}
+
+/** @throws if no way is known: every kind of item has to have one, or the test would pass it over. */
+export function tampering(lab: Lab, host: string, item: string): Tampering {
+  const colon = item.indexOf(":");
+  const kind = item.slice(0, colon);
+  const what = item.slice(colon + 1);
+  const sh = (script: string, ...words: string[]) => lab.exec(host, "sh", "-euc", script, "sh", what, ...words);
+  const plain = (spoil: () => Promise<unknown>): Tampering => ({ item, withIt: [], spoil });
+  switch (kind) {
+    case "package":
+      return plain(() => sh('dpkg --force-depends --force-remove-protected --remove "$1"'));
+    case "group":
+      // groupdel refuses a user's primary group; a careless editor of the file does not.
+      return { item, withIt: ["user:bitcoin"], spoil: () => sh('sed -i "/^$1:/d" /etc/group') };
+    case "user":
+      return plain(() => sh('usermod --shell /bin/sh "$1"'));
+    case "file":
+      return plain(() => sh('printf "# tampered\\n" >> "$1"'));
+    case "directory":
+      return plain(() => sh('chmod 0777 "$1"'));
+    case "symlink":
+      return plain(() => sh('ln -sfn /nonexistent "$1"'));
+    case "fstab":
+      return plain(() => sh('grep -v " $1 " /etc/fstab > /tmp/fstab; cat /tmp/fstab > /etc/fstab'));
+    case "mount":
+      return {
+        item,
+        withIt: ["unit:lightningd.service"],
+        spoil: () => sh('systemctl stop lightningd twofold-witness.timer && umount "$1"'),
+      };
+    case "volume":
+      return plain(() => sh("btrfs balance start -f -dconvert=single /srv/lightning"));
+    case "unit":
+      return plain(() => sh('systemctl disable "$1"'));
+    case "program":
+      return plain(() => sh('printf "#" >> "$1/usr/bin/lightning-cli"'));
+    case "key":
+      return plain(() => sh('chmod 0644 "$1"'));
+    case "journal-mode":
+      return {
+        item,
+        withIt: ["unit:lightningd.service"],
+        spoil: () => sh('systemctl stop lightningd && runuser -u bitcoin -- sqlite3 "$1" "PRAGMA journal_mode=DELETE"'),
+      };
+    default:
+      throw new Error(`no way to tamper with ${item}: add one`);
+  }
+}

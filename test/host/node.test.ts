@@ -1,0 +1,224 @@
+/** The first node, end to end: what a user gets from `npm run lab`, on a lab of this run's own. */
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import test from "ava";
+import { parse, stringify } from "yaml";
+import { documentsOf } from "../../components/topology/documents.ts";
+import { parseTopology } from "../../components/topology/parse.ts";
+import { readStackConfig } from "../../components/topology/stack-config.ts";
+import { stageOf } from "../../scripts/host/stages.ts";
+import { eventually, Lab } from "../helpers/lab.ts";
+import { outputOf, runProgram } from "../helpers/run-program.ts";
+import { tampering } from "../helpers/tamper.ts";
+
+interface Check {
+  hosts: { host: string; error?: string; drift: { item: string; summary: string }[] }[];
+}
+
+/** What these tests change in a lab's config. */
+interface LabConfig {
+  "twofold:hosts": { alice: { identityFile: string } };
+  "twofold:node": { options: Record<string, string> };
+  "twofold:maintenance"?: { scrub: string };
+}
+
+let lab: Lab;
+
+test.before("npm run lab", async () => {
+  lab = await Lab.up();
+});
+test.after.always("npm run lab:down", async () => {
+  await lab?.down();
+});
+
+const drift = async () =>
+  (await lab.report<Check>("check")).hosts.flatMap((host) => host.drift.map(({ item }) => item));
+
+const answers = (seconds: number) =>
+  eventually("lightningd answers getinfo", seconds, () => lab.rpc<{ id: string }>("alice", "getinfo"));
+
+/** inode, mtime, ctime-free mode and owner of every file that twofold could have touched, and the start of every unit. */
+async function fingerprint(): Promise<string> {
+  const files = await lab.exec(
+    "alice",
+    "sh",
+    "-euc",
+    // The wallet itself, logs and caches live; everything else stands still.
+    `find /etc /usr/local /opt /srv /var/lib/twofold /root /home /var/spool/cron -xdev \\
+       \\( -name 'lightningd.sqlite3*' -o -name '*.log' -o -name '*.json.mark' \\) -prune -o -type f -printf '%p %i %T@ %m %u:%g\\n' -o -type l -printf '%p %i %l\\n' | sort
+     find /srv/lightning -type f ! -name '*.sqlite3*' -printf '%p %i %m %u:%g\\n' | sort`,
+  );
+  const units = await lab.exec(
+    "alice",
+    "systemctl",
+    "show",
+    "lightningd.service",
+    "cron.service",
+    "srv-lightning.mount",
+    "--property=Id,ActiveEnterTimestampMonotonic,ExecMainStartTimestampMonotonic,NRestarts",
+  );
+  const packages = await lab.exec("alice", "dpkg-query", "--show");
+  return `${files}\n${units}\n${packages}`;
+}
+
+/** The lab's config with a change, in a file beside it. */
+function changedConfig(name: string, change: (config: LabConfig) => void): string {
+  const document = parse(readFileSync(lab.facts.configFile, "utf8"));
+  change(document.config);
+  const file = join(lab.facts.directory, `${name}.yaml`);
+  writeFileSync(file, stringify(document));
+  return file;
+}
+
+test.serial("a node comes up on RAID-1 and makes invoices", async (t) => {
+  const { id } = await answers(60);
+  t.regex(id, /^0[23][0-9a-f]{64}$/);
+  await lab.invoice("alice", "first");
+  await lab.invoice("alice", "second");
+  t.deepEqual(await lab.labels("alice"), ["first", "second"]);
+  const usage = await lab.exec("alice", "btrfs", "filesystem", "usage", "/srv/lightning");
+  t.regex(usage, /Data,RAID1:/);
+  t.regex(usage, /Metadata,RAID1:/);
+  const header = await lab.exec(
+    "alice",
+    "od",
+    "-An",
+    "-tu1",
+    "-j18",
+    "-N2",
+    "/srv/lightning/lightning/regtest/lightningd.sqlite3",
+  );
+  t.is(
+    header.trim().replace(/\s+/, " "),
+    "2 2",
+    "the file's header says WAL (sqlite.org/fileformat.html, offsets 18 and 19)",
+  );
+});
+
+test.serial("check finds nothing to say about a host that was just provisioned", async (t) => {
+  const ran = await lab.verb("check");
+  t.is(ran.status, 0, ran.stdout + ran.stderr);
+  t.deepEqual(await drift(), []);
+});
+
+test.serial("a second up with all hosts paused succeeds, so it opens no connection", async (t) => {
+  outputOf(await lab.docker("pause", lab.container("alice")));
+  try {
+    const output = await lab.up();
+    t.regex(output, /unchanged/);
+    t.notRegex(output, /updated|created|replaced/);
+  } finally {
+    outputOf(await lab.docker("unpause", lab.container("alice")));
+  }
+});
+
+test.serial("a new SSH key runs every stage again, and no inode, mtime or unit start time changes", async (t) => {
+  const key = join(lab.facts.directory, "another_ed25519");
+  outputOf(await runProgram("ssh-keygen", ["-q", "-t", "ed25519", "-N", "", "-C", "twofold-lab", "-f", key]));
+  await lab.exec(
+    "alice",
+    "sh",
+    "-euc",
+    'printf "%s\\n" "$1" >> /root/.ssh/authorized_keys',
+    "sh",
+    readFileSync(`${key}.pub`, "utf8").trim(),
+  );
+  const before = await fingerprint();
+  const configFile = changedConfig("another-key", (config) => {
+    config["twofold:hosts"].alice.identityFile = key;
+  });
+  const ran = await lab.pulumi(["up", "--yes", "--skip-preview", "--non-interactive"], { configFile });
+  const output = outputOf(ran);
+  t.regex(output, /updated/, "the stages ran");
+  t.is(await fingerprint(), before);
+  outputOf(await lab.pulumi(["up", "--yes", "--skip-preview", "--non-interactive"]));
+  t.is(await fingerprint(), before);
+});
+
+test.serial("preview --diff shows a changed option and schedule as a structural diff", async (t) => {
+  const configFile = changedConfig("changed", (config) => {
+    config["twofold:node"].options.alias = "carol";
+    config["twofold:maintenance"] = { scrub: "5 4 * * 0" };
+  });
+  const output = outputOf(await lab.pulumi(["preview", "--diff", "--non-interactive"], { configFile }));
+  t.regex(output, /~ alias\s*: "alice" => "carol"/);
+  t.regex(output, /~ scrub\s*: "0 0 \* \* 0" => "5 4 \* \* 0"/);
+  t.notRegex(output, /replace|-----BEGIN/);
+});
+
+test.serial(
+  "every managed item that is tampered with is named by check, alone, and put back by repair, alone",
+  async (t) => {
+    const { stack, config } = readStackConfig(lab.facts.configFile);
+    const parsed = parseTopology(config, stack);
+    if (!parsed.ok) return t.fail("the lab's config is refused");
+    const documents = documentsOf(parsed.topology).get("alice") ?? [];
+    const items = documents.flatMap((document) => stageOf(document.stage).items(document as never));
+    t.true(items.length > 30, `${items.length} items`);
+    for (const item of items) {
+      // The clock is the machine's own; a container can't spoil it.
+      if (item.startsWith("clock:")) continue;
+      const { spoil, withIt } = tampering(lab, "alice", item);
+      await spoil();
+      const found = await drift();
+      t.true(found.includes(item), `${item} was tampered with; check names ${found.join(", ") || "nothing"}`);
+      t.deepEqual(
+        found.filter((other) => other !== item && !withIt.includes(other)),
+        [],
+        `${item} alone was tampered with`,
+      );
+      const repaired = await lab.verb("repair", "--yes");
+      t.is(repaired.status, 0, `${item}: ${repaired.stdout}${repaired.stderr}`);
+      t.deepEqual(await drift(), [], `${item} was put back`);
+    }
+    await answers(60);
+    t.deepEqual(await lab.labels("alice"), ["first", "second"]);
+  },
+);
+
+test.serial("a host that is rebooted has its mounts and its node back", async (t) => {
+  const before = await answers(10);
+  outputOf(await lab.docker("restart", lab.container("alice")));
+  t.deepEqual(await answers(90), before);
+  t.regex(await lab.exec("alice", "findmnt", "--noheadings", "/srv/lightning"), /btrfs/);
+  t.deepEqual(await lab.labels("alice"), ["first", "second"]);
+  await eventually("check is content", 30, async () => (await drift()).length === 0);
+  t.pass();
+});
+
+test.serial("an up that is killed at five random points is finished by the next, each time", async (t) => {
+  for (let round = 1; round <= 5; round++) {
+    const configText = readFileSync(lab.facts.configFile, "utf8");
+    const document = parse(configText);
+    document.config["twofold:node"].options.alias = `alice-${round}`;
+    document.config["twofold:maintenance"] = { scrub: `${round} 0 * * 0` };
+    writeFileSync(lab.facts.configFile, stringify(document));
+    const milliseconds = 800 + Math.floor(Math.random() * 5000);
+    await lab.killedUp(new Promise((resolve) => setTimeout(resolve, milliseconds)));
+    outputOf(await lab.pulumi(["cancel", "--yes"]));
+    await lab.up();
+    t.deepEqual(await drift(), [], `killed after ${milliseconds} ms`);
+    const info = await eventually("the node has its new alias", 30, async () => {
+      const found = await lab.rpc<{ id: string; alias: string }>("alice", "getinfo");
+      return found.alias === `alice-${round}` && found;
+    });
+    t.regex(info.id, /^0[23]/);
+  }
+  t.deepEqual(await lab.labels("alice"), ["first", "second"]);
+});
+
+test.serial("Pulumi's state is lost: the next up changes nothing on the host", async (t) => {
+  const before = await fingerprint();
+  // The container is a resource of the lab's state, so the stages alone are forgotten, as an operator's state would be.
+  const exported = JSON.parse(outputOf(await lab.pulumi(["stack", "export"]))) as {
+    deployment: { resources: { type: string; urn: string }[] };
+  };
+  const stages = exported.deployment.resources.filter(({ type }) => type.startsWith("command:"));
+  t.true(stages.length >= 6);
+  exported.deployment.resources = exported.deployment.resources.filter(({ type }) => !type.startsWith("command:"));
+  const file = join(lab.facts.directory, "state.json");
+  writeFileSync(file, JSON.stringify(exported));
+  outputOf(await lab.pulumi(["stack", "import", "--file", file]));
+  t.regex(await lab.up(), /created/);
+  t.is(await fingerprint(), before);
+});
