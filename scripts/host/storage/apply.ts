@@ -31,6 +31,8 @@ export async function applyStorage(
       return applyTakeOver(action, context);
     case "storage/protect-mount-point":
       return protectMountPoint(action.path, context);
+    case "storage/give-tree":
+      return giveTree(action);
   }
   const volume = document.volumes.find(({ name }) => name === action.volume);
   if (volume === undefined) throw new Error(`the document has no volume ${action.volume}`);
@@ -55,16 +57,20 @@ export async function applyStorage(
 }
 
 async function makeFilesystem(volume: VolumeDocument, overwriteOurs: boolean): Promise<void> {
-  for (const device of await Promise.all(volume.devices.map(readDevice))) {
-    const foreign = device.found?.signatures.filter(
-      ({ type, uuid }) => !(overwriteOurs && type === "btrfs" && uuid === volume.uuid),
-    );
-    if (foreign?.length !== 0) throw new Error(`${device.name} changed since it was looked at; run this again`);
+  const ours: string[] = [];
+  for (const { name, found } of await Promise.all(volume.devices.map(readDevice))) {
+    for (const { type, uuid } of found?.signatures ?? []) {
+      if (!(overwriteOurs && type === "btrfs" && uuid === volume.uuid)) {
+        throw new Error(`${name} got a signature (${type}) since it was looked at, and was left alone; run this again`);
+      }
+      ours.push(name);
+    }
   }
+  // mkfs.btrfs refuses a UUID that is on a disk already, also with --force.
+  if (ours.length > 0) await must("wipefs", ["--all", "--quiet", "--types", "btrfs", "--", ...ours]);
   await ensureOwnDirectory(STATE_DIRECTORY);
   await writeFileDurably(makingFile(volume.uuid), canonicalJson({ devices: volume.devices }), ROOT_FILE);
   await must("mkfs.btrfs", [
-    ...(overwriteOurs ? ["--force"] : []),
     ...["--quiet", "--uuid", volume.uuid, "--label", volume.label],
     ...["--data", volume.profile, "--metadata", metadataProfile(volume), "--", ...volume.devices],
   ]);
@@ -89,6 +95,17 @@ async function protectMountPoint(path: string, context: ApplyContext): Promise<v
   await syncDirectory(dirname(path));
   const protectedNow = immutable && (await run("chattr", ["+i", "--", path])).status === 0;
   if (!protectedNow) context.progress("  this host offers no immutable directories; mode 0000 keeps all but root out");
+}
+
+/** chown(1) changes a directory after what is in it, so that an interrupted run is seen by its owner and done again. */
+async function giveTree({
+  path,
+  from,
+  ownership,
+}: Extract<StorageAction, { kind: "storage/give-tree" }>): Promise<void> {
+  const to = `${ownership.owner}:${ownership.group}`;
+  await must("chown", ["--recursive", "--no-dereference", `--from=${from}`, to, "--", path]);
+  await setOwnership(path, ownership);
 }
 
 async function setFstabEntry(volume: VolumeDocument): Promise<void> {

@@ -4,7 +4,7 @@
  * Never destroys: mkfs and `device add` touch only devices without any signature, and everything else that is in the way is
  * refused by name. Devices that already hold the volume (a rebuilt host whose disks survived) are taken as they are.
  */
-import type { RaidProfile, StorageDocument, VolumeDocument } from "../contract.ts";
+import type { Ownership, RaidProfile, StorageDocument, VolumeDocument } from "../contract.ts";
 import { planDirectory } from "../planning.ts";
 import { type CommonAction, type ItemName, type OwnAction, Refusal } from "../stage.ts";
 import type { Device } from "./block.ts";
@@ -23,6 +23,7 @@ export type StorageAction =
   | (OwnAction & { kind: "storage/remount"; volume: string })
   | (OwnAction & { kind: "storage/add-device"; volume: string; device: string })
   | (OwnAction & { kind: "storage/remove-device"; volume: string; device: string })
+  | (OwnAction & { kind: "storage/give-tree"; path: string; from: string; ownership: Ownership })
   | (OwnAction & { kind: "storage/convert"; volume: string; data: string; metadata: string; reduces: boolean })
   | TakeOverAction;
 
@@ -397,7 +398,15 @@ function planDirectories(
   }
   // On a volume that is yet to be mounted they are looked at after that.
   if (mounted === undefined && filesystem !== undefined) return [];
-  return volume.directories.flatMap(({ path, ...ownership }) => planDirectory(path, directories.get(path), ownership));
+  return volume.directories.flatMap(({ path, ...ownership }): Action[] => {
+    const entry = directories.get(path);
+    const strange = entry?.kind === "directory" && entry.owner !== ownership.owner && entry.owner !== "root";
+    if (!strange || ownership.owner === "root") return planDirectory(path, entry, ownership);
+    // A rebuilt host may have given the account another number: the wallet's files still have the old one.
+    const from = `${entry.owner}:${entry.group}`;
+    const summary = `give ${path} and what in it belongs to ${from} to ${ownership.owner}:${ownership.group}`;
+    return [{ kind: "storage/give-tree", item: `directory:${path}`, summary, path, from, ownership }];
+  });
 }
 
 function planExisting(volume: VolumeDocument, { mounted, filesystem, takeOver }: VolumeFacts): Action[] {
