@@ -59,7 +59,7 @@ export function highestMark(witnesses: WitnessState[]): Extract<WitnessState, { 
     );
 }
 
-export function permissionHolds(seen: Pick<Observed, "permission" | "node" | "now">): boolean {
+function permissionHolds(seen: Pick<Observed, "permission" | "node" | "now">): boolean {
   return (
     seen.permission !== undefined &&
     seen.permission.node === seen.node &&
@@ -67,9 +67,11 @@ export function permissionHolds(seen: Pick<Observed, "permission" | "node" | "no
   );
 }
 
-export function degradedHolds(seen: Pick<Observed, "degraded" | "now">): boolean {
+function degradedHolds(seen: Observed): boolean {
   return seen.degraded !== undefined && Date.parse(seen.now) < Date.parse(seen.degraded.until);
 }
+
+const withoutReplica = (seen: Observed) => degradedHolds(seen) && seen.degraded?.subject === "replica";
 
 export function decide(seen: Observed): Decision {
   return (
@@ -86,7 +88,7 @@ export function decide(seen: Observed): Decision {
 
 function placesAreThere(seen: Observed): Decision | undefined {
   const [mount] = seen.unmounted;
-  if (mount !== undefined && !(degradedHolds(seen) && !holdsMain(seen, mount)))
+  if (mount !== undefined && !(withoutReplica(seen) && !holdsMain(seen, mount)))
     return wait(
       "NOT_MOUNTED",
       `${mount} is not mounted`,
@@ -138,6 +140,10 @@ function firstStart(seen: Observed): Decision | undefined {
   if (!missing(seen.main) && seen.main.state !== "wallet") return undefined;
   if (seen.main.state === "blank" && seen.main.journalMode !== seen.journalMode)
     return wrongJournalMode("main", seen.main.path, seen.main.journalMode, seen.journalMode, "./twofold init");
+  const replica = seen.replica;
+  if (replica?.state === "unreachable") return undefined;
+  if (replica?.state === "wallet" && (seen.main.state !== "wallet" || replica.version > seen.main.version))
+    return undefined;
   if (seen.main.state === "absent" && seen.journalMode === "wal")
     return refuse(
       "MAIN_NOT_PREPARED",
@@ -145,10 +151,6 @@ function firstStart(seen: Observed): Decision | undefined {
       "lightningd would create it with a rollback journal, which loses acknowledged commits at a power cut",
       "./twofold init prepares it",
     );
-  const replica = seen.replica;
-  if (replica?.state === "unreachable") return undefined;
-  if (replica?.state === "wallet" && (seen.main.state !== "wallet" || replica.version > seen.main.version))
-    return undefined;
   return secretFits(seen) ?? { verdict: "start", code: "FIRST_START", notes: ["first start, permitted by init"] };
 }
 
@@ -314,7 +316,7 @@ function nothingWasRolledBack(seen: Observed): Decision | undefined {
       `find a copy with data_version ${highest.mark.dataVersion} or more (./twofold status shows every copy); if there is none, keep the node stopped and recover with emergencyrecover`,
     );
   const unreachable = seen.witnesses.find((witness) => witness.state === "unreachable");
-  if (unreachable !== undefined)
+  if (unreachable !== undefined && !(degradedHolds(seen) && highest !== undefined))
     return wait(
       "WITNESS_UNREACHABLE",
       `the witness on ${unreachable.host} does not answer: ${unreachable.why}`,
@@ -337,7 +339,7 @@ function replicaIsRight(seen: Observed): Decision {
   if (main.state !== "wallet") throw new Error(`gate: main is ${main.state} after its checks`);
   const notes = [...witnessNotes(seen), ...secretNotes(seen)];
   if (replica === undefined) return { verdict: "start", code: "COPIES_AGREE", notes };
-  if (degradedHolds(seen) && seen.degraded !== undefined)
+  if (withoutReplica(seen) && seen.degraded !== undefined)
     return {
       verdict: "start",
       code: "DEGRADED",
@@ -421,9 +423,12 @@ function replicaWords(replica: CopyState | undefined): string {
 }
 
 function witnessNotes(seen: Observed): string[] {
-  return seen.witnesses
-    .filter((witness) => witness.state === "missing")
-    .map((witness) => `${witness.host} has no mark yet; it is written while the node runs`);
+  return seen.witnesses.flatMap((witness) => {
+    if (witness.state === "missing") return [`${witness.host} has no mark yet; it is written while the node runs`];
+    if (witness.state === "unreachable")
+      return [`WITHOUT THE WITNESS on ${witness.host} until ${seen.degraded?.until}: ${seen.degraded?.reason}`];
+    return [];
+  });
 }
 
 function secretNotes(seen: Observed): string[] {

@@ -54,8 +54,10 @@ export interface Permission {
   expires: string;
 }
 
-/** An operator's declaration that the node runs without its replica for a while (verb `degrade replica`). */
+/** An operator's declaration that the node goes on for a while without something (verb `degrade`). */
 export interface Degraded {
+  /** "replica": without the replica, and without witnesses that don't answer. "witness": only without those. */
+  subject: "replica" | "witness";
   reason: string;
   since: string;
   until: string;

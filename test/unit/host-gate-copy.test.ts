@@ -1,0 +1,160 @@
+import { execFileSync } from "node:child_process";
+import { createHash } from "node:crypto";
+import { copyFileSync, mkdtempSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
+import test, { type ExecutionContext } from "ava";
+import { checkNeeded, fingerprint, parseWallet, readCopy, walletFingerprint } from "../../scripts/host/gate/copy.ts";
+import { peekReplica } from "../../scripts/host/gate/peek.ts";
+import { NODE_ID } from "../fixtures/gate/observed.ts";
+
+function scratch(t: ExecutionContext): string {
+  const directory = mkdtempSync(join(tmpdir(), "twofold-copy-"));
+  t.teardown(() => rmSync(directory, { recursive: true, force: true }));
+  return directory;
+}
+
+function makeWallet(path: string, mode: "wal" | "delete", version: number): DatabaseSync {
+  const database = new DatabaseSync(path);
+  database.exec(`PRAGMA journal_mode = ${mode}`);
+  database.exec("CREATE TABLE vars (name VARCHAR(32), intval INTEGER, blobval BLOB, textval TEXT)");
+  database.exec(`INSERT INTO vars (name, intval) VALUES ('data_version', ${version})`);
+  database.exec(`INSERT INTO vars (name, blobval) VALUES ('node_id', x'${NODE_ID}')`);
+  return database;
+}
+
+const digest = (directory: string) =>
+  Object.fromEntries(
+    readdirSync(directory)
+      .sort()
+      .map((name) => [
+        name,
+        createHash("sha256")
+          .update(readFileSync(join(directory, name)))
+          .digest("hex"),
+      ]),
+  );
+
+/** The files as a kill at this moment leaves them. */
+function killedCopy(from: string, directory: string): string {
+  const path = join(directory, "lightningd.sqlite3");
+  for (const suffix of ["", "-journal", "-wal"])
+    try {
+      copyFileSync(from + suffix, path + suffix);
+    } catch {
+      // No such journal.
+    }
+  return path;
+}
+
+for (const mode of ["wal", "delete"] as const)
+  test(`a closed wallet with journal mode ${mode} is read and left byte-identical`, async (t) => {
+    const directory = scratch(t);
+    const path = join(directory, "lightningd.sqlite3");
+    makeWallet(path, mode, 41).close();
+    const before = digest(directory);
+    const copy = await readCopy(path, "full");
+    t.like(copy, { state: "wallet", version: 41, nodeId: NODE_ID, journalMode: mode });
+    t.deepEqual(digest(directory), before);
+  });
+
+test("a commit that is only in the -wal of a killed daemon counts, and the files stay byte-identical", async (t) => {
+  const live = scratch(t);
+  const database = makeWallet(join(live, "lightningd.sqlite3"), "wal", 1);
+  database.exec("PRAGMA wal_checkpoint(TRUNCATE)");
+  database.exec("UPDATE vars SET intval = 2 WHERE name = 'data_version'");
+  const killed = scratch(t);
+  const path = killedCopy(join(live, "lightningd.sqlite3"), killed);
+  database.close();
+  const before = digest(killed);
+  t.true(Object.keys(before).includes("lightningd.sqlite3-wal"));
+  t.like(await readCopy(path, "full"), { state: "wallet", version: 2, journalMode: "wal" });
+  t.deepEqual(digest(killed), before);
+});
+
+test("a hot journal is rolled back in the copy only: the last durable commit counts", async (t) => {
+  const live = scratch(t);
+  const database = makeWallet(join(live, "lightningd.sqlite3"), "delete", 7);
+  database.exec("CREATE TABLE filler (x); ");
+  // A small cache makes SQLite write pages of an open transaction into the database, as a power cut in the middle finds them.
+  database.exec(
+    "PRAGMA cache_size = 2; PRAGMA cache_spill = 2; BEGIN; UPDATE vars SET intval = 8 WHERE name = 'data_version'",
+  );
+  for (let row = 0; row < 200; row++) database.exec("INSERT INTO filler VALUES (randomblob(4000))");
+  const killed = scratch(t);
+  const path = killedCopy(join(live, "lightningd.sqlite3"), killed);
+  database.exec("ROLLBACK");
+  database.close();
+  const before = digest(killed);
+  t.true(Object.keys(before).includes("lightningd.sqlite3-journal"));
+  t.true(
+    readFileSync(path).length > 100_000,
+    "the open transaction has not reached the database, so this proves nothing",
+  );
+  t.like(await readCopy(path, "full"), { state: "wallet", version: 7, journalMode: "delete" });
+  t.deepEqual(digest(killed), before);
+});
+
+test("fails on a truncated wallet", async (t) => {
+  const path = join(scratch(t), "lightningd.sqlite3");
+  makeWallet(path, "delete", 5).close();
+  truncateSync(path, 4096);
+  t.is((await readCopy(path, "full")).state, "damaged");
+});
+
+test("fails on a wallet with a damaged page that only the full check finds", async (t) => {
+  const path = join(scratch(t), "lightningd.sqlite3");
+  const database = makeWallet(path, "delete", 5);
+  database.exec("CREATE TABLE filler (x)");
+  for (let row = 0; row < 50; row++) database.exec("INSERT INTO filler VALUES (randomblob(4000))");
+  database.close();
+  const bytes = readFileSync(path);
+  bytes.fill(0x5a, 20 * 4096, 21 * 4096);
+  writeFileSync(path, bytes);
+  t.is((await readCopy(path, "none")).state, "wallet");
+  t.is((await readCopy(path, "full")).state, "damaged");
+});
+
+test("a file that is no database is damaged, an empty one and one without a wallet are blank, a missing one is absent", async (t) => {
+  const directory = scratch(t);
+  const path = (name: string) => join(directory, name);
+  writeFileSync(path("text"), "not a database".repeat(100));
+  writeFileSync(path("empty"), "");
+  execFileSync("sqlite3", [path("prepared"), "PRAGMA journal_mode = WAL"]);
+  t.is((await readCopy(path("text"), "none")).state, "damaged");
+  t.deepEqual(await readCopy(path("empty"), "none"), { state: "blank", path: path("empty"), journalMode: undefined });
+  t.deepEqual(await readCopy(path("prepared"), "none"), { state: "blank", path: path("prepared"), journalMode: "wal" });
+  t.is((await readCopy(path("missing"), "none")).state, "absent");
+});
+
+test("a wallet as its clean stop left it needs no full check; a changed one, or one with a journal, does", async (t) => {
+  const path = join(scratch(t), "lightningd.sqlite3");
+  makeWallet(path, "delete", 5).close();
+  const closed = await fingerprint(path);
+  t.is(checkNeeded(closed, await walletFingerprint(path)), "none");
+  t.is(checkNeeded(undefined, await walletFingerprint(path)), "full");
+  writeFileSync(`${path}-wal`, "x");
+  t.is(checkNeeded(closed, await walletFingerprint(path)), "full");
+  rmSync(`${path}-wal`);
+  const database = new DatabaseSync(path);
+  database.exec("UPDATE vars SET intval = 6 WHERE name = 'data_version'");
+  database.close();
+  t.is(checkNeeded(closed, await walletFingerprint(path)), "full");
+});
+
+test("a peek returns versions and fingerprint of a replica while it is written to", async (t) => {
+  const path = join(scratch(t), "lightningd.sqlite3");
+  const database = makeWallet(path, "wal", 9);
+  t.teardown(() => database.close());
+  const peek = await peekReplica(path, { check: "full" });
+  t.like(peek.copy, { state: "wallet", version: 9 });
+  t.deepEqual(peek.fingerprint, await fingerprint(path));
+});
+
+test("fails on values of vars that are no version and no node id", (t) => {
+  t.is(parseWallet([]).state, "damaged");
+  t.is(parseWallet(["data_version=x"]).state, "damaged");
+  t.is(parseWallet(["data_version=3", "node_id=00"]).state, "damaged");
+  t.deepEqual(parseWallet(["data_version=3"]), { state: "wallet", version: 3, nodeId: undefined });
+});

@@ -1,0 +1,183 @@
+import test from "ava";
+import { wasCleanStop } from "../../scripts/host/commands/witness-record.ts";
+import { EXIT, LIGHTNINGD, type LightningdDocument } from "../../scripts/host/contract.ts";
+import { decide } from "../../scripts/host/gate/decide.ts";
+import { parseLocks } from "../../scripts/host/gate/processes.ts";
+import { secretKind } from "../../scripts/host/gate/secret.ts";
+import { waitAndDecide } from "../../scripts/host/gate/start.ts";
+import { nothingExists } from "../../scripts/host/init/init.ts";
+import { placesOf } from "../../scripts/host/init/survey.ts";
+import { NOW, observed, unreachable, wallet } from "../fixtures/gate/observed.ts";
+
+const TIMING = { waitMs: 40, mountMs: 0, pollMs: 5 };
+
+test("the gate waits for what is transient and starts when it is there", async (t) => {
+  const seen = [observed({ replica: unreachable }), observed({ replica: unreachable }), observed()];
+  const said: string[] = [];
+  const outcome = await waitAndDecide(
+    async () => seen.shift() ?? (t.fail("asked once too often") as never),
+    (line) => said.push(line),
+    async () => {},
+    TIMING,
+  );
+  t.deepEqual(outcome, { config: LIGHTNINGD.config });
+  t.is(said.filter((line) => line.startsWith("gate: waiting (REPLICA_UNREACHABLE)")).length, 1);
+});
+
+test("the gate gives up waiting with a status on which systemd starts it again", async (t) => {
+  const outcome = await waitAndDecide(
+    async () => observed({ replica: unreachable }),
+    () => {},
+    async () => {},
+    TIMING,
+  );
+  t.deepEqual(outcome, { status: EXIT.temporary });
+});
+
+test("the gate does not wait in place for a mount that its own namespace would hide", async (t) => {
+  let asked = 0;
+  const outcome = await waitAndDecide(
+    async () => {
+      asked++;
+      return observed({ unmounted: ["/srv/lightning"] });
+    },
+    () => {},
+    async () => {},
+    { ...TIMING, waitMs: 60_000 },
+  );
+  t.deepEqual(outcome, { status: EXIT.temporary });
+  t.is(asked, 1);
+});
+
+test("refuses with a status on which systemd does not start it again", async (t) => {
+  const outcome = await waitAndDecide(
+    async () => observed({ replica: wallet(101) }),
+    () => {},
+    async () => {},
+    TIMING,
+  );
+  t.deepEqual(outcome, { status: EXIT.gateRefused });
+});
+
+test("degraded mode starts with the config that has no replica", async (t) => {
+  const degraded = {
+    subject: "replica" as const,
+    reason: "vault is dead",
+    since: NOW,
+    until: "2026-11-24T00:00:00.000Z",
+  };
+  const seen = observed({ replica: unreachable, degraded });
+  t.is(decide(seen).code, "DEGRADED");
+  t.deepEqual(
+    await waitAndDecide(
+      async () => seen,
+      () => {},
+      async () => {},
+      TIMING,
+    ),
+    { config: LIGHTNINGD.degradedConfig },
+  );
+});
+
+test("the forms of hsm_secret are told apart by length and by the hash in front of a mnemonic", (t) => {
+  t.is(secretKind(Buffer.alloc(31)), "invalid");
+  t.is(secretKind(Buffer.alloc(32)), "plain");
+  t.is(secretKind(Buffer.alloc(73)), "encrypted");
+  t.is(secretKind(Buffer.concat([Buffer.alloc(32), Buffer.from("abandon ability able")])), "mnemonic");
+  t.is(
+    secretKind(Buffer.concat([Buffer.alloc(32, 1), Buffer.from("abandon ability able")])),
+    "mnemonic-with-passphrase",
+  );
+});
+
+test("locks are read with process and inode; one that is only waited for is none", (t) => {
+  const text = `1: POSIX  ADVISORY  WRITE 679 00:2f:261 0 EOF
+2: FLOCK  ADVISORY  WRITE 640 08:01:4242 0 EOF
+2: -> FLOCK  ADVISORY  WRITE 641 08:01:4242 0 EOF
+3: OFDLCK ADVISORY  READ -1 00:2f:999 0 0
+`;
+  t.deepEqual(parseLocks(text), [
+    { pid: 679, inode: "261" },
+    { pid: 640, inode: "4242" },
+    { pid: -1, inode: "999" },
+  ]);
+});
+
+test("a stop is clean only if lightningd ended by itself: SIGTERM is a success to systemd, and a kill to the wallet", (t) => {
+  t.true(wasCleanStop({ SERVICE_RESULT: "success", EXIT_CODE: "exited", EXIT_STATUS: "0" }));
+  t.false(wasCleanStop({ SERVICE_RESULT: "success", EXIT_CODE: "killed", EXIT_STATUS: "TERM" }));
+  t.false(wasCleanStop({ SERVICE_RESULT: "signal", EXIT_CODE: "killed", EXIT_STATUS: "KILL" }));
+  t.false(wasCleanStop({ SERVICE_RESULT: "exit-code", EXIT_CODE: "exited", EXIT_STATUS: "78" }));
+  t.false(wasCleanStop({}));
+});
+
+const peer = {
+  address: "vault",
+  port: 22,
+  user: "x",
+  hostKey: "ssh-ed25519 AAAA",
+  identityFile: "/etc/twofold/keys/witness",
+};
+const document: LightningdDocument = {
+  stage: "lightningd",
+  host: "alice",
+  node: "alice",
+  network: "bitcoin",
+  install: { kind: "preinstalled", path: "/usr/bin/lightningd" },
+  directory: "/srv/lightning/lightning",
+  options: {},
+  wallet: {
+    kind: "sqlite",
+    main: "/srv/lightning/lightning/bitcoin/lightningd.sqlite3",
+    journalMode: "wal",
+    replica: { path: "/srv/second/lightningd.sqlite3", peek: { kind: "local" } },
+  },
+  user: "bitcoin",
+  group: "bitcoin",
+  mounts: ["/srv/lightning"],
+  witnesses: [],
+  peers: [{ host: "vault", ...peer }],
+};
+
+test("a first start is permitted when every declared host says that it has nothing of the node", (t) => {
+  const empty = (host: string) => ({ host, found: [], permission: false });
+  t.notThrows(() => nothingExists(document, [empty("alice"), empty("vault")]));
+});
+
+test("refuses a first start while a declared host is silent", (t) => {
+  const error = t.throws(() => nothingExists(document, [{ host: "alice", found: [], permission: false }]));
+  t.regex(error.message, /INIT-HOST-SILENT.*none of vault/s);
+});
+
+test("refuses a first start where any host has anything of the node, and says what and where", (t) => {
+  const error = t.throws(() =>
+    nothingExists(document, [
+      { host: "alice", found: [], permission: false },
+      { host: "vault", found: [{ what: "replica", path: "/srv/alice/lightningd.sqlite3" }], permission: false },
+    ]),
+  );
+  t.regex(error.message, /INIT-NODE-EXISTS/);
+  t.regex(error.message, /vault: replica at \/srv\/alice\/lightningd\.sqlite3/);
+});
+
+test("a survey looks for main, hsm_secret and a replica of this node, and for no other node's", (t) => {
+  t.deepEqual(
+    placesOf(document, "alice").map(({ path }) => path),
+    [
+      "/srv/lightning/lightning/bitcoin/lightningd.sqlite3",
+      "/srv/lightning/lightning/bitcoin/hsm_secret",
+      "/srv/second/lightningd.sqlite3",
+    ],
+  );
+  t.deepEqual(placesOf(document, "bob"), []);
+  const keeper = {
+    stage: "witness" as const,
+    host: "vault",
+    directory: "/w",
+    writers: [{ node: "alice", account: "a", replica: "/srv/alice/wallet/lightningd.sqlite3" }],
+  };
+  t.deepEqual(
+    placesOf(keeper, "alice").map(({ path }) => path),
+    ["/srv/alice/wallet/lightningd.sqlite3"],
+  );
+});
