@@ -3,6 +3,7 @@ import { createHash } from "node:crypto";
 import { dirname } from "node:path";
 import { EXIT, LIGHTNINGD, type LightningdDocument } from "../scripts/host/contract.ts";
 import { fillTemplate } from "./load.ts";
+import { REPLICA_UNIT } from "./replica.ts";
 import { mountUnitName, unitWord } from "./systemd.ts";
 
 /** What the unit may write: the volumes, the replica's directory, and the witness's where it is on this host. */
@@ -13,6 +14,12 @@ function writablePaths(document: LightningdDocument): string[] {
     ...document.witnesses.flatMap((place) => (place.kind === "local" ? [place.directory] : [])),
   ];
   return [...new Set(paths)];
+}
+
+/** Units that mount what the node lies on. */
+function mountUnits({ mounts, wallet }: LightningdDocument): string[] {
+  const local = mounts.map(mountUnitName);
+  return wallet.replica?.peek.kind === "peer" ? [...local, REPLICA_UNIT] : local;
 }
 
 /**
@@ -32,12 +39,13 @@ export function renderLightningdUnit(
       programs: LIGHTNINGD.programs,
       config: LIGHTNINGD.config,
       gateRefused: String(EXIT.gateRefused),
-      mountUnits: document.mounts.map(mountUnitName).join(" "),
+      mountUnits: mountUnits(document).join(" "),
       // "-": a path that isn't there yet must not keep the gate from saying so.
       writable: writablePaths(document)
         .map((path) => unitWord(`-${path}`))
         .join(" "),
       desired,
+      replica: unitWord(`TWOFOLD_REPLICA=${document.wallet.replica?.path ?? ""}`),
     });
   const hash = createHash("sha256");
   for (const part of [fill(""), ...others]) hash.update(part).update("\0");

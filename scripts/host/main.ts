@@ -10,6 +10,9 @@ import { init } from "./commands/init.ts";
 import { initSurvey } from "./commands/init-survey.ts";
 import { plan } from "./commands/plan.ts";
 import { repair } from "./commands/repair.ts";
+import { replicaAuthorize } from "./commands/replica-authorize.ts";
+import { replicaBeforeMount } from "./commands/replica-before-mount.ts";
+import { replicaKey } from "./commands/replica-key.ts";
 import { status } from "./commands/status.ts";
 import { stop } from "./commands/stop.ts";
 import { witnessAuthorize } from "./commands/witness-authorize.ts";
@@ -31,6 +34,9 @@ const COMMANDS: Record<string, Command> = {
   gate,
   init,
   "init-survey": initSurvey,
+  "replica-key": replicaKey,
+  "replica-authorize": replicaAuthorize,
+  "replica-before-mount": replicaBeforeMount,
   "witness-key": witnessKey,
   "witness-authorize": witnessAuthorize,
   "witness-record": witnessRecord,

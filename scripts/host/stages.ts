@@ -3,6 +3,7 @@ import { base } from "./base/stage.ts";
 import type { DocumentOf, StageDocument, StageName } from "./contract.ts";
 import { lightningd } from "./lightningd/stage.ts";
 import { maintenance } from "./maintenance/stage.ts";
+import { replica } from "./replica/stage.ts";
 import { type OwnAction, Refusal, type Stage } from "./stage.ts";
 import { storage } from "./storage/stage.ts";
 import { witness } from "./witness/stage.ts";
@@ -12,7 +13,7 @@ export type AnyStage = Stage<StageDocument, unknown, OwnAction>;
 
 type Stages = { [S in StageName]?: Stage<DocumentOf<S>, never, never> };
 
-const STAGES = { base, storage, maintenance, witness, lightningd } as const;
+const STAGES = { base, storage, maintenance, replica, witness, lightningd } as const;
 
 /** @throws {Refusal} for a stage that this program hasn't */
 export function stageOf(name: StageName): AnyStage {

@@ -1,0 +1,98 @@
+/** What the replica stage reads of a host. */
+import { stat } from "node:fs/promises";
+import { dirname } from "node:path";
+import {
+  AUTHORIZED_KEYS_DIRECTORY,
+  authorizedKeysOf,
+  mountPointParent,
+  REPLICA_KNOWN_HOSTS,
+  REPLICA_SSH_CONFIG,
+  REPLICA_UNIT,
+  REPLICA_UNIT_FILE,
+  sshdFileOf,
+} from "../../../templates/replica.ts";
+import type { ReplicaDocument } from "../contract.ts";
+import {
+  accountIds,
+  type Entry,
+  type Mount,
+  mountAt,
+  readAccounts,
+  readEntries,
+  readEntry,
+  readMounts,
+  readText,
+  readUnits,
+  type Unit,
+} from "../read.ts";
+import { type Account, parsePasswd } from "../witness/facts.ts";
+import { REPLICA_KEY } from "./key.ts";
+
+export interface TargetFacts {
+  role: "target";
+  account: Account | undefined;
+  entries: Map<string, Entry | undefined>;
+  /** The chroot's parents that are there, from "/" down; sshd wants all of them to be root's. */
+  ancestors: { path: string; entry: Entry }[];
+  /** The chroot, or where it will be made, is on another filesystem than "/". */
+  ownVolume: boolean;
+  /** sshd's main config, which has to include the folder of the drop-in. */
+  sshdConfig: string;
+}
+
+export interface SourceFacts {
+  role: "source";
+  entries: Map<string, Entry | undefined>;
+  /** Numbers of the account that runs lightningd. */
+  ids: { uid: number; gid: number };
+  /** What is mounted at the replica's directory. */
+  mount: Mount | undefined;
+  unit: Unit | undefined;
+}
+
+export type ReplicaFacts = TargetFacts | SourceFacts;
+
+export async function readReplicaFacts(document: ReplicaDocument): Promise<ReplicaFacts> {
+  return document.role === "target" ? readTarget(document) : readSource(document);
+}
+
+/** "/", "/srv", "/srv/alice" for "/srv/alice". */
+export function pathAndParents(path: string): string[] {
+  const paths = [path];
+  for (let each = path; each !== "/"; each = dirname(each)) paths.unshift(dirname(each));
+  return paths;
+}
+
+async function readTarget(document: ReplicaDocument): Promise<TargetFacts> {
+  const { name = "", chroot = "/" } = document.account ?? {};
+  const accounts = await readAccounts();
+  const found = await Promise.all(
+    pathAndParents(dirname(chroot)).map(async (path) => ({ path, entry: await readEntry(path, accounts) })),
+  );
+  const ancestors = found.filter((each): each is { path: string; entry: Entry } => each.entry !== undefined);
+  const paths = [chroot, document.directory, AUTHORIZED_KEYS_DIRECTORY, authorizedKeysOf(name), sshdFileOf(name)];
+  const entries = await readEntries(["/etc/twofold", ...paths]);
+  const deepest = entries.get(chroot) ? chroot : (ancestors.at(-1)?.path ?? "/");
+  return {
+    role: "target",
+    account: parsePasswd((await readText("/etc/passwd")) ?? "").get(name),
+    entries,
+    ancestors,
+    ownVolume: (await stat(deepest)).dev !== (await stat("/")).dev,
+    sshdConfig: (await readText("/etc/ssh/sshd_config")) ?? "",
+  };
+}
+
+async function readSource(document: ReplicaDocument): Promise<SourceFacts> {
+  const { directory } = document;
+  const mount = mountAt(await readMounts(), directory);
+  const keys = ["/etc/twofold", dirname(REPLICA_KEY), REPLICA_KEY];
+  const files = [REPLICA_SSH_CONFIG, REPLICA_KNOWN_HOSTS, REPLICA_UNIT_FILE];
+  const [entries, units, ids] = await Promise.all([
+    // A mount point with something on it shows the other side, and may hang when that one is gone.
+    readEntries([...keys, ...files, mountPointParent(directory), ...(mount ? [] : [directory])]),
+    readUnits([REPLICA_UNIT]),
+    accountIds({ owner: document.user, group: document.group }),
+  ]);
+  return { role: "source", entries, ids, mount, unit: units.get(REPLICA_UNIT) };
+}

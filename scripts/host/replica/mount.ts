@@ -1,0 +1,95 @@
+/** The mount of a replica on another host. */
+import { readFile } from "node:fs/promises";
+import { dirname } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import { REPLICA_UNIT } from "../../../templates/replica.ts";
+import { LIGHTNINGD } from "../contract.ts";
+import { startLightningd, stopLightningd } from "../lightningd/service.ts";
+import { isUp, readUnitState } from "../lightningd/unit.ts";
+import { must, run } from "../process.ts";
+import { mountAt, readMounts, readUnits } from "../read.ts";
+import type { ApplyContext } from "../stage.ts";
+
+/** Set by lightningd.service (templates/lightningd.service). */
+const VARIABLE = "TWOFOLD_REPLICA=";
+const POLL_MS = 250;
+/** ConnectTimeout of the connection is 10 s; a host that is just booting gets a few tries. */
+const MOUNT_DEADLINE_MS = 60_000;
+/** lightningd's TimeoutStopSec=10min, and time for systemd to kill what is left. */
+const RELEASE_DEADLINE_MS = 11 * 60_000;
+
+async function isMounted(directory: string): Promise<boolean> {
+  return mountAt(await readMounts(), directory)?.type === "fuse.sshfs";
+}
+
+/** Starts the mount's unit and waits for it. @throws with ssh's own words if it doesn't come up */
+export async function mountReplica(directory: string, context: ApplyContext): Promise<void> {
+  await run("systemctl", ["reset-failed", REPLICA_UNIT]);
+  await must("systemctl", ["start", "--no-block", REPLICA_UNIT]);
+  const deadline = Date.now() + MOUNT_DEADLINE_MS;
+  while (Date.now() < deadline) {
+    const unit = (await readUnits([REPLICA_UNIT])).get(REPLICA_UNIT);
+    if (unit?.active === "active" && (await isMounted(directory))) {
+      context.progress(`the replica is mounted at ${directory}`);
+      return;
+    }
+    await delay(POLL_MS);
+  }
+  const args = ["--lines", "12", "--output", "cat", "--no-pager", "--quiet", `--unit=${REPLICA_UNIT}`];
+  const { stdout } = await run("journalctl", args);
+  throw new Error(
+    `the replica was not mounted at ${directory} within ${MOUNT_DEADLINE_MS / 1000} s; systemd goes on trying\n` +
+      `  its last lines:\n${stdout.replace(/^/gm, "    ").trimEnd()}\n` +
+      "  to do: see that the replica's host is up, that its host key is the declared one, and that it knows this host's key " +
+      "(replica-key here, replica-authorize there; pulumi up does both); then run this again",
+  );
+}
+
+/** Mounts anew with lightningd stopped, and starts it again if it ran. */
+export async function remountReplica(directory: string, startedAt: number, context: ApplyContext): Promise<void> {
+  const unit = (await readUnits([REPLICA_UNIT])).get(REPLICA_UNIT);
+  if (unit?.startedAt !== startedAt) return;
+  const running = isUp(await readUnitState());
+  if (running) await stopLightningd(context);
+  await must("systemctl", ["stop", REPLICA_UNIT]);
+  await mountReplica(directory, context);
+  if (running) await startLightningd(context);
+}
+
+/**
+ * True of a lightningd that writes to the replica at `directory`: it was started by a unit that declares it, and not in degraded
+ * mode. The gate before it has another command line.
+ * @param environment,commandLine of its process, as in /proc/PID
+ */
+export function writesReplica(directory: string, environment: string, commandLine: string): boolean {
+  const replica = environment.split("\0").find((entry) => entry.startsWith(VARIABLE));
+  if (replica === undefined || dirname(replica.slice(VARIABLE.length)) !== directory) return false;
+  return commandLine.split("\0").includes(`--conf=${LIGHTNINGD.config}`);
+}
+
+/**
+ * Before a mount: sees to it that no lightningd still holds an earlier one. Such a lightningd can't commit any more, but doesn't
+ * know it before its next write, and must not then find parts of the replica on the old mount and parts on the new one.
+ */
+export async function awaitRelease(directory: string, say: (line: string) => void): Promise<void> {
+  const holder = async () => {
+    const { mainPid } = await readUnitState();
+    if (mainPid === 0) return undefined;
+    const read = (name: string) => readFile(`/proc/${mainPid}/${name}`, "utf8").catch(() => "");
+    return writesReplica(directory, await read("environ"), await read("cmdline")) ? mainPid : undefined;
+  };
+  const first = await holder();
+  if (first === undefined) return;
+  say(
+    `lightningd (process ${first}) still holds a mount of the replica that is gone: it is started anew, and its gate compares the copies`,
+  );
+  await must("systemctl", ["restart", "--no-block", LIGHTNINGD.unit]);
+  const deadline = Date.now() + RELEASE_DEADLINE_MS;
+  while (Date.now() < deadline) {
+    if ((await holder()) !== first) return;
+    await delay(POLL_MS);
+  }
+  throw new Error(
+    `lightningd (process ${first}) did not end, so the replica can't be mounted under it; systemd tries again`,
+  );
+}

@@ -1,0 +1,79 @@
+/** Renders the files of the replica stage. */
+import { dirname } from "node:path";
+import type { ReplicaDocument } from "../scripts/host/contract.ts";
+import { fillTemplate } from "./load.ts";
+import { unitWord } from "./systemd.ts";
+
+export type ReplicaRemote = NonNullable<ReplicaDocument["remote"]>;
+export type ReplicaAccount = NonNullable<ReplicaDocument["account"]>;
+
+/** The unit that mounts a replica on another host; there is one node on a host, so there is one. */
+export const REPLICA_UNIT = "twofold-replica.service";
+export const REPLICA_UNIT_FILE = `/etc/systemd/system/${REPLICA_UNIT}`;
+export const REPLICA_SSH_CONFIG = "/etc/twofold/replica_ssh_config";
+export const REPLICA_KNOWN_HOSTS = "/etc/twofold/replica_known_hosts";
+
+/** Keys that may come in as an account: root's, so that the account can't let in another one. */
+export const AUTHORIZED_KEYS_DIRECTORY = "/etc/twofold/authorized_keys";
+export const authorizedKeysOf = (account: string) => `${AUTHORIZED_KEYS_DIRECTORY}/${account}`;
+export const sshdFileOf = (account: string) => `/etc/ssh/sshd_config.d/${account}.conf`;
+
+export function renderReplicaSshd({ name, chroot }: ReplicaAccount): string {
+  return fillTemplate("replica-sshd.conf", { account: name, chroot, authorizedKeys: authorizedKeysOf(name) });
+}
+
+/** The one line of the account's keys: no forwarding, no terminal, whatever sshd's config says. */
+export function renderAuthorizedReplica(node: string, publicKey: string): string {
+  return `restrict ${publicKey} twofold replica ${node}\n`;
+}
+
+export function renderReplicaSshConfig(node: string, remote: ReplicaRemote): string {
+  return fillTemplate("replica-ssh_config", {
+    node,
+    address: remote.address,
+    port: remote.port,
+    user: remote.user,
+    identityFile: remote.identityFile,
+    knownHosts: REPLICA_KNOWN_HOSTS,
+    hostKeyAlgorithms: hostKeyAlgorithms(remote.hostKey),
+  });
+}
+
+/** An RSA key signs with SHA-2; "ssh-rsa" as an algorithm means SHA-1, which sshd refuses. */
+function hostKeyAlgorithms(hostKey: string): string {
+  const type = hostKey.split(" ")[0] ?? "";
+  return type === "ssh-rsa" ? "rsa-sha2-512,rsa-sha2-256" : type;
+}
+
+/** @param ids numbers of the account that runs lightningd, to which all files of the mount belong */
+export function renderReplicaUnit(
+  document: ReplicaDocument,
+  remote: ReplicaRemote,
+  ids: { uid: number; gid: number },
+): string {
+  return fillTemplate("twofold-replica.service", {
+    node: document.node,
+    host: remote.host,
+    sshConfig: REPLICA_SSH_CONFIG,
+    uid: ids.uid,
+    gid: ids.gid,
+    path: unitWord(remote.path),
+    directory: unitWord(document.directory),
+  });
+}
+
+/** Files of the node's host, besides the key. */
+export function replicaSourceFiles(
+  document: ReplicaDocument,
+  remote: ReplicaRemote,
+  ids: { uid: number; gid: number },
+): { path: string; content: string }[] {
+  return [
+    { path: REPLICA_SSH_CONFIG, content: renderReplicaSshConfig(document.node, remote) },
+    { path: REPLICA_KNOWN_HOSTS, content: `replica ${remote.hostKey}\n` },
+    { path: REPLICA_UNIT_FILE, content: renderReplicaUnit(document, remote, ids) },
+  ];
+}
+
+/** Parent of all mount points of remote replicas. */
+export const mountPointParent = (directory: string) => dirname(directory);
