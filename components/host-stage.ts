@@ -22,7 +22,8 @@ export interface HostStageArgs<D extends StageDocument> {
  * no `triggers`, which would replace the command: the new one would run first and the old one's `delete` after it.
  */
 export abstract class HostStage<D extends StageDocument> extends pulumi.ComponentResource {
-  readonly command: Command;
+  /** Known once they were carried out, unlike the component itself. */
+  readonly commands: readonly Command[];
 
   /** @param stop Command line for when the resource is deleted. */
   protected constructor(
@@ -34,7 +35,7 @@ export abstract class HostStage<D extends StageDocument> extends pulumi.Componen
   ) {
     super(type, name, {}, options);
     const { host, document } = args;
-    this.command = new Command(
+    const command = new Command(
       `${name}-apply`,
       {
         connection: host.connection,
@@ -48,6 +49,7 @@ export abstract class HostStage<D extends StageDocument> extends pulumi.Componen
         dependsOn: [host.program, ...(args.after ?? []), ...(extra?.after?.(this) ?? [])],
       },
     );
+    this.commands = [command];
     this.registerOutputs({});
   }
 }

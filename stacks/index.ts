@@ -36,7 +36,7 @@ async function declare(): Promise<Record<string, unknown>> {
   }
 
   const program = await bundleHostProgram();
-  const stages = provision({
+  const commands = provision({
     topology,
     documents: documentsOf(topology),
     program,
@@ -48,8 +48,8 @@ async function declare(): Promise<Record<string, unknown>> {
     hosts: Object.fromEntries(
       Object.entries(topology.hosts).map(([name, { user, address, port }]) => [name, `${user}@${address}:${port}`]),
     ),
-    // Known at preview, so that it shows what was and what will be, and unchanged if a stage fails.
-    ...onceApplied([...stages.values()], {
+    // Known at preview, so that it shows what was and what will be, and unchanged if a command fails.
+    ...onceApplied(commands, {
       [SURVIVAL_OUTPUT]: encodeTable(survival.cells),
       tableDigest: survival.digest,
     }),
@@ -66,8 +66,8 @@ async function labMachines(lab: unknown): Promise<Map<string, MadeMachine>> {
   return createLabHosts(lab);
 }
 
-/** Outputs that are recorded only when all stages have been applied. */
-function onceApplied(stages: pulumi.Resource[], outputs: Record<string, unknown>): Record<string, unknown> {
-  const applied = pulumi.all(stages.map(({ urn }) => urn));
+/** Outputs that are recorded only when every command has succeeded: a resource that failed has no URN. */
+function onceApplied(commands: pulumi.Resource[], outputs: Record<string, unknown>): Record<string, unknown> {
+  const applied = pulumi.all(commands.map(({ urn }) => urn));
   return Object.fromEntries(Object.entries(outputs).map(([name, value]) => [name, applied.apply(() => value)]));
 }

@@ -1,26 +1,22 @@
 /** A topology's documents as components: hosts first, then their stages in order. */
+import type { Command } from "@pulumi/command/remote/command.js";
 import type * as pulumi from "@pulumi/pulumi";
 import { BaseSystem } from "../components/base-system.ts";
 import { BtrfsVolumes } from "../components/btrfs-volumes.ts";
 import { LightningNode } from "../components/lightning-node.ts";
 import { Maintenance } from "../components/maintenance.ts";
 import { type MadeMachine, NodeHost } from "../components/node-host.ts";
+import { PeerAccess } from "../components/peer-access.ts";
 import { ReplicaSource } from "../components/replica-source.ts";
 import { ReplicaTarget } from "../components/replica-target.ts";
 import { type Upload, uploadOf } from "../components/topology/places.ts";
 import type { Topology } from "../components/topology/schema.ts";
 import { Witness } from "../components/witness.ts";
 import type { StageDocument } from "../scripts/host/contract.ts";
-import { orderStages } from "./stage-order.ts";
+import { planSteps } from "./steps.ts";
 
-export type StageComponent =
-  | BaseSystem
-  | BtrfsVolumes
-  | Maintenance
-  | ReplicaTarget
-  | ReplicaSource
-  | Witness
-  | LightningNode;
+/** A step on the hosts, and the commands that carry it out. */
+type StepComponent = pulumi.ComponentResource & { readonly commands: readonly Command[] };
 
 export interface ProvisionArgs {
   topology: Topology;
@@ -31,8 +27,8 @@ export interface ProvisionArgs {
   machines: ReadonlyMap<string, MadeMachine>;
 }
 
-/** Declares every resource of the stack and returns the stages by their names. */
-export function provision(args: ProvisionArgs): Map<string, StageComponent> {
+/** Declares every resource of the stack; returns the commands that bring the hosts to what the documents say. */
+export function provision(args: ProvisionArgs): Command[] {
   const hosts = new Map<string, NodeHost>();
   for (const [hostName, spec] of Object.entries(args.topology.hosts)) {
     const made = args.machines.get(hostName);
@@ -49,12 +45,22 @@ export function provision(args: ProvisionArgs): Map<string, StageComponent> {
   }
 
   const upload = uploadOf(args.topology);
-  const stages = new Map<string, StageComponent>();
-  for (const { name, document, after } of orderStages(args.documents)) {
-    const place = { host: lookUp(hosts, document.host), after: after.map((earlier) => lookUp(stages, earlier)) };
-    stages.set(name, createStage(name, document, place, upload));
+  const done = new Map<string, StepComponent>();
+  for (const step of planSteps(args.documents)) {
+    const after = step.after.map((earlier) => lookUp(done, earlier));
+    done.set(
+      step.name,
+      step.kind === "stage"
+        ? createStage(step.name, step.document, { host: lookUp(hosts, step.document.host), after }, upload)
+        : new PeerAccess(step.name, {
+            source: lookUp(hosts, step.source),
+            print: step.print,
+            targets: step.targets.map(({ host, authorize }) => ({ host: lookUp(hosts, host), authorize })),
+            after,
+          }),
+    );
   }
-  return stages;
+  return [...done.values()].flatMap(({ commands }) => commands);
 }
 
 function createStage(
@@ -62,7 +68,7 @@ function createStage(
   document: StageDocument,
   place: { host: NodeHost; after: pulumi.Resource[] },
   upload: Upload | undefined,
-): StageComponent {
+): StepComponent {
   switch (document.stage) {
     case "base":
       return new BaseSystem(name, { ...place, document });

@@ -83,7 +83,7 @@ test.serial("every document is the stdin of one command, which applies its stage
   const registered = await provisioned(topology);
   const documents = [...documentsOf(topology).values()].flat();
   t.true(documents.length >= 8);
-  t.is(commands(registered).length, documents.length + 2, "one a document, and one bootstrap a host");
+  t.is(commands(registered).filter(({ name }) => name.endsWith("-apply")).length, documents.length);
   for (const document of documents) {
     const command = only(registered, `${document.host}-${document.stage}-apply`);
     t.is(command.type, "command:remote:Command");
@@ -135,7 +135,7 @@ test.serial("stages wait for one another: on their host, the mount for its targe
   const waits = (name: string) => only(registered, `${name}-apply`).dependencies;
   t.true(waits("alice-storage").includes(urn("alice-base-apply")));
   t.true(waits("vault-replica").includes(urn("vault-maintenance-apply")));
-  t.true(waits("alice-replica").includes(urn("vault-replica-apply")));
+  t.true(waits("alice-replica").includes(urn("alice-replica-access-vault")));
   t.false(waits("vault-replica").includes(urn("alice-replica-apply")));
   const before = (each: string): string[] =>
     registered
@@ -146,6 +146,31 @@ test.serial("stages wait for one another: on their host, the mount for its targe
     t.is(reached.has(each), name !== "alice-lightningd-apply", name);
   }
 });
+
+test.serial(
+  "the node's keys are printed on its host and brought to the others, again if either machine is another",
+  async (t) => {
+    const registered = await provisioned(topologyOf());
+    for (const [purpose, print, authorize] of [
+      ["replica", "replica-key alice", "replica-authorize twofold-replica-alice alice"],
+      ["witness", "witness-key", "witness-authorize alice"],
+    ]) {
+      const component = only(registered, `alice-${purpose}-access`);
+      const key = only(registered, `alice-${purpose}-access-key`);
+      const access = only(registered, `alice-${purpose}-access-vault`);
+      t.is(component.type, "twofold:host:PeerAccess");
+      t.deepEqual([key.parent, access.parent], [component.urn, component.urn]);
+      t.is(key.inputs.create, `/usr/local/lib/twofold/run ab12 ${print}`);
+      t.deepEqual(key.inputs.triggers, [machine("alice")]);
+      t.is(access.inputs.create, `/usr/local/lib/twofold/run ab12 ${authorize}`);
+      t.deepEqual(access.inputs.triggers, [machine("vault"), machine("alice")]);
+      t.is(access.inputs.stdin, `the output of ${key.name}`);
+      t.true(access.dependencies.includes(key.urn));
+      t.true(access.dependencies.includes(only(registered, `vault-${purpose}-apply`).urn));
+      t.false("delete" in key.inputs || "delete" in access.inputs);
+    }
+  },
+);
 
 test.serial("a local archive is copied to where the document says, before lightningd's stage", async (t) => {
   const topology = topologyOf();

@@ -35,7 +35,10 @@ export async function record(program: () => unknown, options: { preview?: boolea
     {
       call: () => ({}),
       // A preview knows no ids of what is yet to be made.
-      newResource: ({ name, inputs }) => ({ id: options.preview ? undefined : `${name}-id`, state: inputs }),
+      newResource: ({ name, inputs }) =>
+        options.preview
+          ? { id: undefined, state: inputs }
+          : { id: `${name}-id`, state: { ...inputs, stdout: `the output of ${name}` } },
     },
     "twofold",
     "test",
