@@ -37,7 +37,7 @@ const day = z
   .string()
   .regex(/^\d{4}-\d{2}-\d{2}( 00:00:00 \+0000 UTC)?$/, "a day such as 2026-11-20")
   .transform((text) => text.slice(0, 10))
-  .pipe(z.iso.date());
+  .pipe(z.iso.date("a day such as 2026-11-20"));
 const sha256 = z.string().regex(/^[0-9a-f]{64}$/, "64 small hexadecimal digits");
 const schedule = z
   .string()

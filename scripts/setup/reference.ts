@@ -15,16 +15,26 @@ const PROJECT = resolve(import.meta.dirname, "../..");
 export const SCHEMA_FILE = "components/topology/twofold.schema.json";
 const README = "README.md";
 
-/** Files that are made, wholly or in parts, with the text that they should have. */
-export function generated(): { file: string; current: string; wanted: string }[] {
-  const schema = { file: SCHEMA_FILE, current: read(SCHEMA_FILE), wanted: schemaText() };
-  const readme = read(README);
-  const wanted = between(between(readme, "config", configReference()), "verbs", verbReference());
-  return [schema, { file: README, current: readme, wanted }];
-}
+/** The files that are made, wholly or in parts: each from what it is to what it should be. */
+export const GENERATED: { file: string; wanted: (current: string) => string }[] = [
+  { file: SCHEMA_FILE, wanted: schemaText },
+  { file: README, wanted: (text) => between(between(text, "config", configReference()), "verbs", verbReference()) },
+];
 
+/** Biome's line width; the file has to be as its formatter would have it. */
+const LINE_WIDTH = 120;
+
+/** The schema with lists of words on one line where they fit, as Biome formats them. */
 function schemaText(): string {
-  return `${JSON.stringify(stackFileSchema(), null, 2)}\n`;
+  const expanded = JSON.stringify(stackFileSchema(), null, 2);
+  const text = expanded.replace(
+    /^(.*)\[\n\s+("[^"]*"(?:,\n\s+"[^"]*")*)\n\s*\](,?)$/gm,
+    (whole, before, words, comma) => {
+      const line = `${before}[${words.replace(/,\n\s+/g, ", ")}]${comma}`;
+      return line.length <= LINE_WIDTH ? line : whole;
+    },
+  );
+  return `${text}\n`;
 }
 
 /** The help of every verb, as the terminal shows it. */
@@ -52,7 +62,7 @@ export function between(text: string, name: string, content: string): string {
   return `${text.slice(0, from + begin.length)}\n\n${content}\n\n${text.slice(to)}`;
 }
 
-function read(file: string): string {
+export function readGenerated(file: string): string {
   try {
     return readFileSync(resolve(PROJECT, file), "utf8");
   } catch (error) {
@@ -63,16 +73,18 @@ function read(file: string): string {
 
 function main(): void {
   const checkOnly = process.argv.includes("--check");
-  const outdated = generated().filter(({ current, wanted }) => current !== wanted);
-  for (const { file, wanted } of outdated) {
+  for (const { file, wanted } of GENERATED) {
+    const current = readGenerated(file);
+    const text = wanted(current);
+    if (text === current) continue;
     if (checkOnly) {
       console.error(`${file} is out of date: run node scripts/setup/reference.ts`);
+      process.exitCode = 1;
     } else {
-      writeFileSync(resolve(PROJECT, file), wanted);
+      writeFileSync(resolve(PROJECT, file), text);
       console.log(`wrote ${file}`);
     }
   }
-  if (checkOnly && outdated.length > 0) process.exitCode = 1;
 }
 
 if (import.meta.main) main();
