@@ -11,7 +11,11 @@ const BETWEEN = " | ";
 /** One line a failure, since Pulumi prints every output at the end of each `up`. Pure. */
 export function encodeTable(cells: TableCells): Record<string, string> {
   return Object.fromEntries(
-    Object.entries(cells).map(([failure, row]) => [failure, COLUMNS.map((column) => row[column]).join(BETWEEN)]),
+    Object.entries(cells).map(([failure, row]) => {
+      const texts = COLUMNS.map((column) => row[column]);
+      // A failure that does not apply says so once.
+      return [failure, new Set(texts).size === 1 ? texts[0] : texts.join(BETWEEN)];
+    }),
   );
 }
 
@@ -22,7 +26,10 @@ export function decodeTable(output: unknown): TableCells | undefined {
   }
   const rows = Object.entries(output).map(([failure, line]) => {
     const texts = String(line).split(BETWEEN);
-    return [failure, Object.fromEntries(COLUMNS.map((column, index) => [column, texts[index]]))];
+    return [
+      failure,
+      Object.fromEntries(COLUMNS.map((column, index) => [column, texts[texts.length === 1 ? 0 : index]])),
+    ];
   });
   return readTableCells(Object.fromEntries(rows));
 }

@@ -20,6 +20,12 @@ test("every failure is one line, which holds every cell", (t) => {
   t.deepEqual(encodeTable({ site: row }), { site: "no | all money | for good | none | not proved" });
 });
 
+test("a failure that does not apply says so once", (t) => {
+  const row = Object.fromEntries(COLUMNS.map((column) => [column, "does not apply"]));
+  t.deepEqual(encodeTable({ network: row } as never), { network: "does not apply" });
+  t.deepEqual(decodeTable({ network: "does not apply" }), { network: row } as never);
+});
+
 test("what is no table is taken as none: a new stack, another version's output", (t) => {
   t.is(decodeTable(undefined), undefined);
   t.is(decodeTable("text"), undefined);
