@@ -14,7 +14,7 @@ export function encodeTable(cells: TableCells): Record<string, string> {
     Object.entries(cells).map(([failure, row]) => {
       const texts = COLUMNS.map((column) => row[column]);
       // A failure that does not apply says so once.
-      return [failure, new Set(texts).size === 1 ? texts[0] : texts.join(BETWEEN)];
+      return [failure, new Set(texts).size === 1 ? row.survives : texts.join(BETWEEN)];
     }),
   );
 }
@@ -25,7 +25,7 @@ export function decodeTable(output: unknown): TableCells | undefined {
     return undefined;
   }
   const rows = Object.entries(output).map(([failure, line]) => {
-    const texts = String(line).split(BETWEEN);
+    const texts = typeof line === "string" ? line.split(BETWEEN) : [];
     return [
       failure,
       Object.fromEntries(COLUMNS.map((column, index) => [column, texts[texts.length === 1 ? 0 : index]])),
