@@ -1,0 +1,184 @@
+/**
+ * One real host for one test file: a container of the lab hosts' image with systemd and loop devices as disks, bootstrapped
+ * for the host program. Everything is named after this run and taken down by its own name.
+ */
+import { execFile, spawn } from "node:child_process";
+import { randomBytes } from "node:crypto";
+import { mkdtemp, rm, truncate, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import { promisify } from "node:util";
+import { bundleHostProgram } from "../../scripts/host/build.ts";
+import type { StageDocument } from "../../scripts/host/contract.ts";
+import { harvestPackages, seedPackages } from "../../scripts/setup/apt-cache.mjs";
+import { hostImage } from "../../scripts/setup/image.mjs";
+import { renderBootstrap } from "../../templates/bootstrap.ts";
+
+const execute = promisify(execFile);
+const BOOT_DEADLINE_MS = 30_000;
+
+export interface Ended {
+  status: number;
+  stdout: string;
+  stderr: string;
+}
+
+/** Runs a program on this machine, or throws what it said. */
+async function must(program: string, ...args: string[]): Promise<string> {
+  return (await execute(program, args)).stdout.trim();
+}
+
+function runWithInput(program: string, args: string[], input: string): Promise<Ended> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(program, args);
+    let [stdout, stderr] = ["", ""];
+    child.stdout.setEncoding("utf8").on("data", (chunk: string) => {
+      stdout += chunk;
+    });
+    child.stderr.setEncoding("utf8").on("data", (chunk: string) => {
+      stderr += chunk;
+    });
+    child.on("error", reject);
+    child.on("close", (code) => resolve({ status: code ?? -1, stdout, stderr }));
+    child.stdin.on("error", () => {});
+    child.stdin.end(input);
+  });
+}
+
+export class TestHost {
+  readonly container: string;
+  /** Stable names of the disks inside the host. */
+  readonly disks: string[];
+  readonly #directory: string;
+  readonly #loops: string[];
+  #sha256 = "";
+
+  private constructor(container: string, directory: string, loops: string[]) {
+    this.container = container;
+    this.#directory = directory;
+    this.#loops = loops;
+    this.disks = loops.map((_, index) => `/dev/disk/by-id/test-${index}`);
+  }
+
+  /** A booted host with the host program on it. @param options.diskBytes Size of each disk. @default 1 GiB */
+  static async start(options: { disks: number; diskBytes?: number }): Promise<TestHost> {
+    const image = await hostImage();
+    const container = `twofold-test-${process.pid}-${randomBytes(3).toString("hex")}`;
+    const directory = await mkdtemp(join(tmpdir(), `${container}-`));
+    const loops: string[] = [];
+    const host = new TestHost(container, directory, loops);
+    try {
+      for (let index = 0; index < options.disks; index++) {
+        const file = join(directory, `disk-${index}.img`);
+        await writeFile(file, "");
+        await truncate(file, options.diskBytes ?? 2 ** 30);
+        loops.push(await must("losetup", "--find", "--show", file));
+        host.disks.push(`/dev/disk/by-id/test-${index}`);
+      }
+      const keys = join(directory, "keys");
+      await must("mkdir", keys);
+      await must("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", join(keys, "ssh_host_ed25519_key"));
+      await writeFile(join(keys, "authorized_keys"), "");
+      const packages = join(directory, "packages");
+      seedPackages(packages);
+      await must(
+        "docker",
+        ...["run", "--detach", "--name", container, "--hostname", "alice", "--cgroupns", "private"],
+        ...["MKNOD", "NET_ADMIN", "SYS_ADMIN", "SYS_PTRACE"].flatMap((each) => ["--cap-add", each]),
+        ...["--security-opt", "apparmor=unconfined", "--security-opt", "seccomp=unconfined"],
+        ...["--tmpfs", "/run", "--tmpfs", "/tmp", "--stop-signal", "SIGRTMIN+3"],
+        ...["--volume", `${keys}:/usr/local/etc/lab-keys:ro`, "--volume", `${packages}:/var/cache/apt/archives`],
+        ...[...loops, "/dev/btrfs-control", "/dev/fuse"].flatMap((each) => ["--device", each]),
+        ...[image, "/usr/local/sbin/lab-start", ...loops.map((loop, index) => `test-${index}=${loop}`)],
+      );
+      await host.#awaitBoot();
+      await host.#install();
+      return host;
+    } catch (error) {
+      await host.stop();
+      throw error;
+    }
+  }
+
+  async #awaitBoot(): Promise<void> {
+    const deadline = Date.now() + BOOT_DEADLINE_MS;
+    for (;;) {
+      const { stdout } = await this.exec(["systemctl", "is-system-running"]);
+      if (["running", "degraded"].includes(stdout.trim())) return;
+      if (Date.now() > deadline) throw new Error(`${this.container} did not boot: ${stdout}`);
+      await delay(100);
+    }
+  }
+
+  async #install(): Promise<void> {
+    const booted = await this.exec(["sh", "-s", "--", this.container], renderBootstrap());
+    if (booted.status !== 0) throw new Error(`bootstrap ended with ${booted.status}: ${booted.stdout}${booted.stderr}`);
+    const { file, sha256 } = await bundleHostProgram();
+    const target = `/usr/local/lib/twofold/host-${sha256}.mjs`;
+    await must("docker", "cp", file, `${this.container}:${target}`);
+    await this.must("chown", "root:root", target);
+    this.#sha256 = sha256;
+  }
+
+  /** Runs a program in the host. */
+  exec(command: string[], input = ""): Promise<Ended> {
+    return runWithInput("docker", ["exec", "--interactive", this.container, ...command], input);
+  }
+
+  /** Runs a program in the host that has to succeed, and returns its trimmed stdout. */
+  async must(...command: string[]): Promise<string> {
+    const { status, stdout, stderr } = await this.exec(command);
+    if (status !== 0) throw new Error(`'${command.join(" ")}' ended with ${status}: ${stdout}${stderr}`);
+    return stdout.trim();
+  }
+
+  /** Runs a command of the host program. */
+  program(words: string[], input: unknown = ""): Promise<Ended> {
+    const text = typeof input === "string" ? input : JSON.stringify(input);
+    return this.exec(["/usr/local/lib/twofold/run", this.#sha256, ...words], text);
+  }
+
+  /** Applies a document that has to be applied, and returns the items that were changed. */
+  async apply(document: StageDocument): Promise<string[]> {
+    const { status, stdout, stderr } = await this.program(["apply", document.stage, "machine"], document);
+    if (status !== 0) throw new Error(`apply ${document.stage} ended with ${status}: ${stdout}${stderr}`);
+    return (JSON.parse(stdout.trim().split("\n").at(-1) ?? "") as { changed: string[] }).changed;
+  }
+
+  /** What `check` says: items that drifted. */
+  async drift(...documents: StageDocument[]): Promise<string[]> {
+    const { stdout, stderr } = await this.program(["check"], documents);
+    if (stdout === "") throw new Error(`check said nothing: ${stderr}`);
+    return (JSON.parse(stdout) as { drift: { item: string }[] }).drift.map(({ item }) => item);
+  }
+
+  /** Reboots: the container is stopped and started, as a machine would. */
+  async reboot(): Promise<void> {
+    await must("docker", "restart", "--time", "20", this.container);
+    await this.#awaitBoot();
+  }
+
+  /** A digest of everything whose change would be a change of the host: names, inodes, owners, modes, times, contents, units. */
+  fingerprint(...paths: string[]): Promise<string> {
+    // ctime tells of every change of content, owner and mode, and can't be set back.
+    return this.must(
+      "find",
+      "/etc",
+      "/usr/local/lib/twofold",
+      "/var/lib/twofold",
+      "/var/lib/dpkg/status",
+      ...paths,
+      "-printf",
+      "%p %i %T@ %C@ %U:%G %m\\n",
+    );
+  }
+
+  /** Takes down exactly what this host took. */
+  async stop(): Promise<void> {
+    harvestPackages(join(this.#directory, "packages"));
+    await execute("docker", ["rm", "--force", "--volumes", this.container]).catch(() => {});
+    for (const loop of this.#loops) await execute("losetup", ["--detach", loop]).catch(() => {});
+    await rm(this.#directory, { recursive: true, force: true });
+  }
+}
