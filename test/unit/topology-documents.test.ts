@@ -4,6 +4,7 @@ import { documentsOf } from "../../components/topology/documents.ts";
 import { uploadOf, volumesOf, volumeUuid } from "../../components/topology/places.ts";
 import type { Topology } from "../../components/topology/schema.ts";
 import { type DocumentOf, RAID_PROFILES, STAGE_NAMES, type StageName } from "../../scripts/host/contract.ts";
+import { parseDocument } from "../../scripts/host/schema.ts";
 import { type Config, localConfig, raidConfig, sshfsConfig, valid } from "../helpers/topologies.ts";
 
 function documentOf<S extends StageName>(topology: Topology, host: string, stage: S): DocumentOf<S> | undefined {
@@ -42,6 +43,19 @@ test("a document is plain JSON that says its host, and no undefined hides in it"
         t.is(document.host, host);
         t.deepEqual(JSON.parse(JSON.stringify(document)), document);
       }
+    }
+  }
+});
+
+test("the host program takes every document as it is", (t) => {
+  const declared = with_(sshfsConfig(), (c) => {
+    c.node.takeOver = "/home/bitcoin/.lightning";
+    c.node.options = { alias: "x", "disable-dns": true, "max-concurrent-htlcs": 30, plugin: ["/a", "/b"] };
+    c.node.lightningd = { release: "v26.06.6", keyFile: "k.asc", fingerprint: "A".repeat(40) };
+  });
+  for (const config of [sshfsConfig(), localConfig(), raidConfig(), declared]) {
+    for (const documents of documentsOf(valid(config)).values()) {
+      for (const document of documents) t.deepEqual(parseDocument(document), document);
     }
   }
 });

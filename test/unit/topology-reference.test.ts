@@ -2,8 +2,10 @@ import test from "ava";
 import { z } from "zod";
 import { configReference } from "../../components/topology/config-reference.ts";
 import { stackFileSchema } from "../../components/topology/json-schema.ts";
+import { parseTopology } from "../../components/topology/parse.ts";
 import { topologySchema } from "../../components/topology/schema.ts";
 import { descriptionOf, unwrap } from "../../components/topology/schema-walk.ts";
+import { parseStackConfig } from "../../components/topology/stack-config.ts";
 import { between, GENERATED, readGenerated, SCHEMA_FILE } from "../../scripts/setup/reference.ts";
 
 test("the JSON Schema file is the one that the code makes", (t) => {
@@ -64,6 +66,16 @@ test("the reference has a row for every key", (t) => {
     t.true(reference.includes(`| \`${path.replace("twofold.", "twofold:")}\` |`), path);
   }
   t.regex(reference, /\| `twofold:hosts\.NAME\.port` \| number \| `22` \| SSH port\. \|/);
+});
+
+test("the README's example of a topology keeps every rule", (t) => {
+  const [, block = ""] = /^ *```yaml\n( *config:\n[\s\S]*?)^ *```$/m.exec(readGenerated("README.md")) ?? [];
+  let host = 0;
+  const text = block.replace(/AAAA…/g, () => `AAAA${++host}`);
+  t.true(host > 0);
+  const { config, stack } = parseStackConfig(text, "Pulumi.alice.yaml");
+  const parsed = parseTopology(config, stack);
+  t.deepEqual(parsed.ok ? [] : parsed.problems, []);
 });
 
 test("a generated part replaces what stands between its markers, and nothing else", (t) => {

@@ -6,7 +6,6 @@ const OWNED: Record<string, string> = {
   wallet: "node.wallet and node.volume say where main and replica are, and the gate checks those",
   network: "node.network says it",
   mainnet: "node.network says it",
-  bitcoin: "node.network says it",
   testnet: "node.network says it",
   testnet4: "node.network says it",
   signet: "node.network says it",
