@@ -4,7 +4,7 @@ import test from "ava";
 import type { Command } from "commander";
 import fc from "fast-check";
 import type { Topology } from "../../components/topology/schema.ts";
-import { type Proofs, proofText, readProofs } from "../../components/topology/survival/proofs.ts";
+import { type Proofs, proofText, readProofs, withPass } from "../../components/topology/survival/proofs.ts";
 import { FAILURE_IDS, FAILURES, type Failure, REPAIRS } from "../../components/topology/survival/row.ts";
 import { type Situation, situationOf } from "../../components/topology/survival/situation.ts";
 import { sqliteOutcome } from "../../components/topology/survival/sqlite.ts";
@@ -544,6 +544,16 @@ test("a row is proved by the oldest pass of all its tests with the real lightnin
     proofText(ids, "s", { "survival:primary": pass("2026-11-20", null), "repair:restore-replica": pass("2026-11-01") }),
     "not proved with the real lightningd: [survival:primary]",
   );
+});
+
+test("a pass with the lab daemon does not take the place of one with the real lightningd, and a newer real one does", (t) => {
+  const pass = (date: string, lightningd: string | null) => ({ date, lightningd, runs: 100 });
+  const first = withPass({}, "survival:disk", "raid1, wal", pass("2026-11-01", "v26.06.6"));
+  t.deepEqual(withPass(first, "survival:disk", "raid1, wal", pass("2026-11-20", null)), first);
+  const next = withPass(first, "survival:disk", "raid1, wal", pass("2026-11-23", "v26.06.7"));
+  t.is(next["survival:disk"]?.["raid1, wal"]?.date, "2026-11-23");
+  const beside = withPass(next, "survival:bit-rot", "raid1, wal", pass("2026-11-23", null));
+  t.deepEqual(Object.keys(beside), ["survival:bit-rot", "survival:disk"]);
 });
 
 test("a proof of one setup says nothing of another", (t) => {
