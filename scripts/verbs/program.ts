@@ -83,6 +83,17 @@ export function buildProgram(exitWith: (status: number) => void): Command {
     );
 
   verb(
+    "gate",
+    "show what the start gate would decide now",
+    "Starts nothing. Shows both copies with their versions, the witnesses and hsm_secret, the decision, and the verb that\n" +
+      "goes on from a refusal. Exit status 0 if the node may start, 1 if the gate would wait, 3 if it would refuse.",
+  )
+    .option(...json)
+    .action(async (options: { json?: true }, command: Command) =>
+      exitWith(await (await import("./gate.ts")).gate({ ...options, ...choiceOf(command) })),
+    );
+
+  verb(
     "survival",
     "print the survival table",
     "For every failure: does the node survive, what is lost at most, how long it stands still before money is at risk,\n" +

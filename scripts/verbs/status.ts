@@ -1,6 +1,8 @@
 /** `./twofold status`: the node, its copies, devices and mounts, from all hosts at once. */
+import type { GateReport } from "../host/commands/gate.ts";
 import type { HostStatus } from "../host/commands/status.ts";
 import { EXIT } from "../host/contract.ts";
+import { describeDecision, describeObserved } from "../host/gate/report.ts";
 import type { NodeStatus } from "../host/status/node.ts";
 import type { DeviceStatus, ScrubStatus, VolumeStatus } from "../host/status/volume.ts";
 import { type Answer, ask } from "./ask.ts";
@@ -30,8 +32,12 @@ export function hostText(answer: Answer<HostStatus>): string {
     const fix = answer.kind === "no-program" ? "\nto do: run pulumi up" : "";
     return `${answer.host}: no answer\n${indent(answer.error + fix)}\n`;
   }
-  const { node, volumes } = answer.value;
-  const parts = [...(node === undefined ? [] : nodeLines(node)), ...volumes.flatMap(volumeLines)];
+  const { node, gate, volumes } = answer.value;
+  const parts = [
+    ...(node === undefined ? [] : nodeLines(node)),
+    ...(gate === undefined ? [] : gateLines(gate)),
+    ...volumes.flatMap(volumeLines),
+  ];
   return `${answer.host}\n${indent(parts.length === 0 ? "nothing to report" : parts.join("\n"))}\n`;
 }
 
@@ -47,6 +53,11 @@ function nodeLines({ name, network, unit, info }: NodeStatus): string[] {
     ];
   }
   return [...lines, "  lightningd does not answer; journalctl -u lightningd.service on the host says why"];
+}
+
+/** What the gate sees; what it would decide is said only of a node that stands still. */
+function gateLines({ running, decision, seen }: GateReport): string[] {
+  return [...(running ? [] : describeDecision(decision)), ...describeObserved(seen)];
 }
 
 function volumeLines(volume: VolumeStatus): string[] {

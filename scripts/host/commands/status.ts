@@ -1,8 +1,10 @@
 import { type Command, expectArguments, printJson, readStdin, requireRoot } from "../command.ts";
 import { EXIT } from "../contract.ts";
+import { run } from "../process.ts";
 import { parseDocumentsText } from "../schema.ts";
 import { type NodeStatus, readNode } from "../status/node.ts";
 import { readVolume, type VolumeStatus } from "../status/volume.ts";
+import type { GateReport } from "./gate.ts";
 
 /** What `status` prints, as one line of JSON. */
 export interface HostStatus {
@@ -10,6 +12,18 @@ export interface HostStatus {
   volumes: VolumeStatus[];
   /** On the node's host. */
   node: NodeStatus | undefined;
+  /** Copies, witnesses and hsm_secret as the gate sees them, and what it would decide; on the node's host. */
+  gate: GateReport | undefined;
+}
+
+/** The gate runs as the node's user, so it is a process of its own. Undefined if it can't say anything. */
+async function askGate(): Promise<GateReport | undefined> {
+  const { stdout } = await run(process.execPath, [process.argv[1] ?? "", "gate"]);
+  try {
+    return JSON.parse(stdout.trimEnd().split("\n").at(-1) ?? "") as GateReport;
+  } catch {
+    return undefined;
+  }
 }
 
 export const status: Command = {
@@ -21,11 +35,12 @@ export const status: Command = {
     const documents = parseDocumentsText(await readStdin());
     const storage = documents.find((document) => document.stage === "storage");
     const lightningd = documents.find((document) => document.stage === "lightningd");
-    const [volumes, node] = await Promise.all([
+    const [volumes, node, gate] = await Promise.all([
       Promise.all((storage?.volumes ?? []).map(readVolume)),
       lightningd === undefined ? undefined : readNode(lightningd),
+      lightningd === undefined ? undefined : askGate(),
     ]);
-    printJson({ host: documents[0]?.host ?? "", volumes, node } satisfies HostStatus);
+    printJson({ host: documents[0]?.host ?? "", volumes, node, gate } satisfies HostStatus);
     return EXIT.ok;
   },
 };
