@@ -5,6 +5,7 @@ import { programsOf } from "../../scripts/host/lightningd/install/layout.ts";
 import { lightningdItems, planLightningd } from "../../scripts/host/lightningd/plan.ts";
 import type { UnitState } from "../../scripts/host/lightningd/unit.ts";
 import type { Entry } from "../../scripts/host/read.ts";
+import { Refusal } from "../../scripts/host/stage.ts";
 import { lightningdDocument } from "../fixtures/lightningd/document.ts";
 
 const MAIN = "/srv/lightning/lightning/regtest/lightningd.sqlite3";
@@ -32,6 +33,7 @@ function newHost(): LightningdFacts {
     unit: { ...UNIT, load: "not-found", enabled: "", active: "inactive", sub: "dead", mainPid: 0, invocation: "" },
     startedWith: undefined,
     initialised: false,
+    sharedDisks: [],
     journalModes: {},
   };
 }
@@ -58,6 +60,7 @@ function runningHost(document: LightningdDocument): LightningdFacts {
     unit: UNIT,
     startedWith: desired,
     initialised: true,
+    sharedDisks: [],
     journalModes: { [MAIN]: "wal" },
   };
 }
@@ -177,6 +180,13 @@ test("refuses first of all when the volume isn't mounted, and makes no directory
   t.is(plan[0], "~lightningd/require-mount mount:/srv/lightning");
   t.false(plan.some((action) => action.includes("directory:/srv")));
   t.false(plan.some((action) => action.includes("lightningd/start")));
+});
+
+test("refuses a replica on a disk that main lies on too, naming the disk", (t) => {
+  const facts = { ...newHost(), sharedDisks: ["sda"] };
+  const error = t.throws(() => planOf(facts), { instanceOf: Refusal });
+  t.is(error?.code, "replica-disk");
+  t.regex(error?.received ?? "", /share sda/);
 });
 
 test("the config for degraded mode goes when the wallet has no replica any more", (t) => {

@@ -46,11 +46,30 @@ test("the unit may write on its volumes, in the replica's directory and in a wit
 
 test("what the process was started with changes with the config, the programs and the unit, and with nothing else", (t) => {
   const { desired, content } = unit();
-  t.deepEqual(values(content, "Environment"), [`TWOFOLD_DESIRED=${desired}`]);
+  t.true(values(content, "Environment").includes(`TWOFOLD_DESIRED=${desired}`));
   t.is(unit().desired, desired);
   t.not(unit(lightningdDocument(), ["other conf"]).desired, desired);
   t.not(unit(lightningdDocument({ mounts: ["/srv/other"] })).desired, desired);
   t.is(unit(lightningdDocument({ peers: [] })).desired, desired);
+});
+
+test("a replica on another host is mounted before lightningd starts, and the process tells that it writes to it", (t) => {
+  const { wallet } = lightningdDocument();
+  const access = {
+    host: "vault",
+    address: "192.0.2.20",
+    port: 22,
+    user: "w",
+    hostKey: "ssh-ed25519 AAAA",
+    identityFile: "/k",
+  };
+  const replica = {
+    path: "/var/lib/twofold-replica/alice/lightningd.sqlite3",
+    peek: { kind: "peer" as const, access },
+  };
+  const { content } = unit(lightningdDocument({ wallet: { ...wallet, replica } }));
+  for (const key of ["After", "Wants"]) t.true(values(content, key)[0]?.endsWith("twofold-replica.service"), key);
+  t.true(values(content, "Environment").includes(`TWOFOLD_REPLICA=${replica.path}`));
 });
 
 test("a mount point's unit is named as systemd-escape names it", (t) => {

@@ -5,6 +5,7 @@ import { LIGHTNINGD, type LightningdDocument } from "../contract.ts";
 import { notMounted } from "../gate/mounts.ts";
 import { run } from "../process.ts";
 import { type Entry, readAccounts, readEntries, readEntry } from "../read.ts";
+import { sharedDisks } from "./disks.ts";
 import { type InstallFacts, readInstallFacts } from "./install/install.ts";
 import { readJournalMode, SQLITE_HEADER_BYTES } from "./journal-mode.ts";
 import { readProcessVariable, readUnitState, type UnitState } from "./unit.ts";
@@ -21,6 +22,8 @@ export interface LightningdFacts {
   startedWith: string | undefined;
   /** The node was started before: `init` recorded it, or a wallet or an hsm_secret is there. */
   initialised: boolean;
+  /** Disks on which both main and a replica on this host lie. */
+  sharedDisks: string[];
   /** Journal modes of the wallet's files that are there, by path. */
   journalModes: Record<string, ReturnType<typeof readJournalMode>>;
 }
@@ -65,6 +68,7 @@ export async function readLightningdFacts(document: LightningdDocument): Promise
     unmounted,
     networkDirectory,
     unit,
+    sharedDisks: unmounted.length > 0 ? [] : await readSharedDisks(document),
     startedWith: await readProcessVariable(unit.mainPid, "TWOFOLD_DESIRED"),
     initialised:
       data.get(LIGHTNINGD.identity) !== undefined ||
@@ -72,6 +76,12 @@ export async function readLightningdFacts(document: LightningdDocument): Promise
       modes.some(([, mode]) => mode !== undefined),
     journalModes: Object.fromEntries(modes.filter(([, mode]) => mode !== undefined)) as LightningdFacts["journalModes"],
   };
+}
+
+/** A replica on another host has disks of its own. */
+async function readSharedDisks({ wallet }: LightningdDocument): Promise<string[]> {
+  if (wallet.replica?.peek.kind !== "local") return [];
+  return sharedDisks(wallet.main, wallet.replica.path);
 }
 
 /**

@@ -5,7 +5,7 @@ import { loadTemplate } from "../../../templates/load.ts";
 import { LIGHTNINGD, type LightningdDocument, type Ownership } from "../contract.ts";
 import { canonicalJson } from "../json.ts";
 import { planDirectory, planFile, ROOT_DIRECTORY, ROOT_FILE, ROOT_PROGRAM } from "../planning.ts";
-import type { CommonAction, ItemName } from "../stage.ts";
+import { type CommonAction, type ItemName, Refusal } from "../stage.ts";
 import { DIRECTORIES, type LightningdFacts, networkDirectoryOf, UNIT_FILE, walletFiles } from "./facts.ts";
 import { type InstallAction, installItems, planInstall } from "./install/install.ts";
 import { programsOf } from "./install/layout.ts";
@@ -58,6 +58,7 @@ export function lightningdItems(document: LightningdDocument): ItemName[] {
 }
 
 export function planLightningd(facts: LightningdFacts, document: LightningdDocument): Action[] {
+  refuseSharedDisks(facts, document);
   const install = planInstall(facts.install, document.install);
   const files = planFiles(facts, document);
   const unit = planFile(UNIT_FILE, facts.entries.get(UNIT_FILE), unitOf(document).content, ROOT_FILE);
@@ -72,6 +73,17 @@ export function planLightningd(facts: LightningdFacts, document: LightningdDocum
     ...planEnable(facts),
     ...planRun(facts, document, { changed: [...install, ...files, ...unit].some(isReadByLightningd), modes }),
   ];
+}
+
+function refuseSharedDisks({ sharedDisks }: LightningdFacts, { wallet }: LightningdDocument): void {
+  if (sharedDisks.length === 0) return;
+  throw new Refusal({
+    code: "replica-disk",
+    what: "main and replica lie on the same disk",
+    received: `${wallet.main} and ${wallet.replica?.path} share ${sharedDisks.join(", ")}`,
+    why: "one dead disk would take both copies",
+    fix: "put the replica on a volume over other disks, or on another host; another name or partition of one disk is that disk",
+  });
 }
 
 /** Whether a running lightningd may have read what an action puts right; the gate's own files are read at the next start. */
