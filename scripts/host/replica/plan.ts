@@ -82,6 +82,7 @@ export function replicaItems(document: ReplicaDocument): ItemName[] {
       `user:${name}`,
       `directory:${chroot}`,
       `directory:${document.directory}`,
+      "directory:/etc/twofold",
       `directory:${AUTHORIZED_KEYS_DIRECTORY}`,
       `file:${authorizedKeysOf(name)}`,
       `file:${sshdFileOf(name)}`,
@@ -89,7 +90,10 @@ export function replicaItems(document: ReplicaDocument): ItemName[] {
   }
   if (document.via === "local") return [`directory:${document.directory}`];
   return [
+    "directory:/etc/twofold",
+    `directory:${dirname(REPLICA_KEY)}`,
     KEY_ITEM,
+    `directory:${mountPointParent(document.directory)}`,
     `directory:${document.directory}`,
     ...replicaSourceFiles(document, remoteOf(document), { uid: 0, gid: 0 }).map(({ path }): ItemName => `file:${path}`),
     UNIT_ITEM,
