@@ -1,6 +1,6 @@
 // Node strips the types itself, so ava needs no compiler.
 export default {
-  extensions: { ts: "module" },
+  extensions: ["ts"],
   files: ["test/**/*.test.ts"],
   timeout: "30m",
   workerThreads: false,
