@@ -2,7 +2,7 @@
 import { randomBytes } from "node:crypto";
 import { constants } from "node:os";
 import { isDeepStrictEqual } from "node:util";
-import type { Client, ClientChannel } from "ssh2";
+import type { ClientChannel } from "ssh2";
 import { checkInputs, type ObjectShape } from "../inputs.ts";
 import type { Progress, ResourceKind } from "../serve.ts";
 import { type Properties, plain } from "../wire.ts";
@@ -89,21 +89,25 @@ function outputOf(state: Properties): Output {
 async function run(line: string, settings: Inputs, previous: Output, progress: Progress): Promise<Output> {
   const client = await dial(settings.connection, progress);
   try {
-    const channel = await open(client, line, settings.addPreviousOutputInEnv === false ? undefined : previous);
-    return await finish(channel, line, settings, progress);
+    const env = settings.addPreviousOutputInEnv === false ? {} : previousOutputEnvironment(previous);
+    return await new Promise((resolve, reject) => {
+      client.exec(line, { env }, (error, channel) => {
+        // Listened to from within the callback: the end of a short command can be in the same packet as the beginning.
+        if (error === undefined) finish(channel, line, settings, progress).then(resolve, reject);
+        else reject(error);
+      });
+    });
   } finally {
     client.end();
   }
 }
 
-function open(client: Client, line: string, previous: Output | undefined): Promise<ClientChannel> {
-  const env: Record<string, string> = {};
-  // The server drops what its AcceptEnv does not name; the real plugin warns of that, ssh2 can't tell.
-  if (previous?.stdout) env.PULUMI_COMMAND_STDOUT = previous.stdout;
-  if (previous?.stderr) env.PULUMI_COMMAND_STDERR = previous.stderr;
-  return new Promise((resolve, reject) => {
-    client.exec(line, { env }, (error, channel) => (error === undefined ? resolve(channel) : reject(error)));
-  });
+/** The server drops what its AcceptEnv does not name; the real plugin warns of that, ssh2 can't tell. */
+function previousOutputEnvironment({ stdout, stderr }: Output): Record<string, string> {
+  return {
+    ...(stdout === "" ? {} : { PULUMI_COMMAND_STDOUT: stdout }),
+    ...(stderr === "" ? {} : { PULUMI_COMMAND_STDERR: stderr }),
+  };
 }
 
 async function finish(channel: ClientChannel, line: string, settings: Inputs, progress: Progress): Promise<Output> {
