@@ -2,7 +2,7 @@
 import { bundleHostProgram, type HostProgram } from "../host/build.ts";
 import { EXIT, PROGRAM_DIRECTORY } from "../host/contract.ts";
 import { Refusal } from "../host/stage.ts";
-import { type Host, type RemoteOptions, type RemoteResult, runOnHost } from "./ssh.ts";
+import { type Host, quoteWord, type RemoteOptions, type RemoteResult, runOnHost } from "./ssh.ts";
 
 /** What became of asking one host. */
 export type Answer<T> =
@@ -18,11 +18,11 @@ const NOT_RUNNABLE = [126, 127];
 /** Bundled once a process, however many hosts are asked. */
 let program: Promise<HostProgram> | undefined;
 
-/** Runs a command of the host program; `words` are shell-safe by construction. */
+/** Runs a command of the host program. */
 export async function callHost(host: Host, words: string[], options: RemoteOptions = {}): Promise<RemoteResult> {
   program ??= bundleHostProgram();
   const { sha256 } = await program;
-  return runOnHost(host, [`${PROGRAM_DIRECTORY}/run`, sha256, ...words].join(" "), options);
+  return runOnHost(host, [`${PROGRAM_DIRECTORY}/run`, sha256, ...words].map(quoteWord).join(" "), options);
 }
 
 /** True if the host answered that it hasn't the program, or another version. */

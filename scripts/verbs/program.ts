@@ -2,7 +2,7 @@
  * The verbs' command line: names, options and help. What a verb does is imported when it is called, so that `--help`
  * and the fast verbs don't pay for the slow ones.
  */
-import { Command, InvalidArgumentError } from "commander";
+import { Argument, Command } from "commander";
 import type { StackChoice } from "./locate.ts";
 
 /** @param exitWith Takes the exit status of the verb that ran (scripts/host/contract.ts, EXIT). */
@@ -27,12 +27,13 @@ export function buildProgram(exitWith: (status: number) => void): Command {
       .option("-s, --stack <name>", "the stack; default: $PULUMI_STACK, else the only one that there is")
       .option("--config-file <path>", "the stack's config file, if it is not Pulumi.STACK.yaml");
   const json = ["--json", "print one JSON document instead of text"] as const;
+  const reason = ["--reason <text>", "why, for whoever reads the audit log later"] as const;
 
   verb(
     "init",
     "start a new node for the first time",
-    "Gives the permission for a first start: once, and only while no host has a wallet, a replica, an hsm_secret or a\n" +
-      "witness of this node. Starts the unit, waits for the node's answer, and writes down its identity.\n" +
+    "Gives the permission for a first start: once, and only while no host has a wallet, a replica, an hsm_secret or a " +
+      "witness of this node. Starts the unit, waits for the node's answer, and writes down its identity. " +
       "An interrupted init is finished by the next one.",
   )
     .option(...json)
@@ -74,7 +75,7 @@ export function buildProgram(exitWith: (status: number) => void): Command {
   verb(
     "ssh <host> [command...]",
     "open a shell on a host, or run a command there",
-    "With the pinned host key and the config's address, port and key. The command's words are joined by spaces and run\n" +
+    "With the pinned host key and the config's address, port and key. The command's words are joined by spaces and run " +
       "by the host's shell, as ssh(1) does.",
   )
     .passThroughOptions()
@@ -85,7 +86,7 @@ export function buildProgram(exitWith: (status: number) => void): Command {
   verb(
     "gate",
     "show what the start gate would decide now",
-    "Starts nothing. Shows both copies with their versions, the witnesses and hsm_secret, the decision, and the verb that\n" +
+    "Starts nothing. Shows both copies with their versions, the witnesses and hsm_secret, the decision, and the verb that " +
       "goes on from a refusal. Exit status 0 if the node may start, 1 if the gate would wait, 3 if it would refuse.",
   )
     .option(...json)
@@ -94,9 +95,71 @@ export function buildProgram(exitWith: (status: number) => void): Command {
     );
 
   verb(
+    "restore",
+    "copy the replica to main",
+    "Checks the replica first (integrity, node id, not older than the witness). The damaged main is kept aside. Wants the " +
+      "node stopped, and starts nothing: look at 'gate' next.",
+  )
+    .addArgument(new Argument("<copy>", "what to restore from").choices(["replica"]))
+    .option(...json)
+    .action(async (copy: string, options: { json?: true }, command: Command) =>
+      exitWith(await (await import("./recover.ts")).recover(["restore", copy], { ...options, ...choiceOf(command) })),
+    );
+
+  verb(
+    "resync",
+    "copy main to the replica anew",
+    "Stops the node, copies, compares, starts the node. What was there is kept aside, and the reason is written down.",
+  )
+    .addArgument(new Argument("<copy>", "what to write anew").choices(["replica"]))
+    .requiredOption(...reason)
+    .option(...json)
+    .action(async (copy: string, options: { json?: true; reason: string }, command: Command) =>
+      exitWith(
+        await (await import("./recover.ts")).recover(["resync", copy, "--reason", options.reason], {
+          ...options,
+          ...choiceOf(command),
+        }),
+      ),
+    );
+
+  verb(
+    "degrade",
+    "let the node go on for a while without its replica or a witness",
+    "Ends by itself after --for, or with 'degrade end', which copies main to the replica and compares. Until then alarms are " +
+      "repeated in the journal. The survival table does not hold in the meantime.",
+  )
+    .addArgument(new Argument("<what>", "what is missing, or end").choices(["replica", "witness", "end"]))
+    .option("--for <time>", "how long at most, e.g. 24h or 2d")
+    .option(...reason)
+    .option(...json)
+    .action(async (what: string, options: { json?: true; for?: string; reason?: string }, command: Command) =>
+      exitWith(
+        await (await import("./recover.ts")).recover(
+          ["degrade", what, ...flag("--for", options.for), ...flag("--reason", options.reason)],
+          { ...options, ...choiceOf(command) },
+        ),
+      ),
+    );
+
+  verb(
+    "witness",
+    "make the rollback witness anew from the copies",
+    "For a witness that was lost, and for a wallet that was brought here from elsewhere. Stops the node, compares all copies, " +
+      "sets the mark on every host that keeps one, and writes down why.",
+  )
+    .addArgument(new Argument("<what>", "what to do").choices(["rebuild"]))
+    .requiredOption(...reason)
+    .option("--lower-to <version>", "accept the loss that the refusal named: main's data_version")
+    .option(...json)
+    .action(async (_what: string, options: { json?: true; reason: string; lowerTo?: string }, command: Command) =>
+      exitWith(await (await import("./witness.ts")).rebuildWitness({ ...options, ...choiceOf(command) })),
+    );
+
+  verb(
     "survival",
     "print the survival table",
-    "For every failure: does the node survive, what is lost at most, how long it stands still before money is at risk,\n" +
+    "For every failure: does the node survive, what is lost at most, how long it stands still before money is at risk, " +
       "which verb repairs it, which test proved it and when. Asks no host.",
   )
     .option(...json)
@@ -113,12 +176,6 @@ function choiceOf(command: Command): StackChoice {
   return { stack, configFile };
 }
 
-/** For `--for`: a whole number of hours or days, in seconds. */
-export function parseDuration(text: string): number {
-  const match = /^(\d+)([hd])$/.exec(text);
-  const amount = Number(match?.[1]);
-  if (match === null || amount === 0) {
-    throw new InvalidArgumentError("a number of hours or days is wanted, e.g. 24h or 2d.");
-  }
-  return amount * (match[2] === "h" ? 3600 : 86_400);
+function flag(name: string, value: string | undefined): string[] {
+  return value === undefined ? [] : [name, value];
 }

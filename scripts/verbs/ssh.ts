@@ -73,6 +73,11 @@ export async function runOnHost(host: Host, command: string, options: RemoteOpti
   return { status, stdout, stderr };
 }
 
+/** A word as the host's POSIX shell has to read it to get it back as it is: ssh(1) has no other way to pass arguments. */
+export function quoteWord(word: string): string {
+  return /^[A-Za-z0-9_@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
+}
+
 /** Hands the terminal to ssh: a shell on the host, or a command. Returns the exit status. */
 export async function interactiveSsh(host: Host, command: string[]): Promise<number> {
   const terminal = command.length === 0 ? [] : process.stdin.isTTY && process.stdout.isTTY ? ["-t"] : ["-T"];

@@ -1,9 +1,11 @@
+import { execFileSync } from "node:child_process";
 import { mkdtempSync, readFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import test from "ava";
+import fc from "fast-check";
 import { hostSchema } from "../../components/topology/schema.ts";
-import { explainFailure, type Host, sshOptions } from "../../scripts/verbs/ssh.ts";
+import { explainFailure, type Host, quoteWord, sshOptions } from "../../scripts/verbs/ssh.ts";
 import { takeChoice } from "../../scripts/verbs/ssh-verb.ts";
 
 process.env.XDG_STATE_HOME = mkdtempSync(join(tmpdir(), "twofold-ssh-"));
@@ -81,4 +83,17 @@ test("words after the host belong to the command, but for -s and --config-file r
   t.deepEqual(takeChoice(["--stack=lab"]), { choice: { stack: "lab" }, words: [] });
   t.deepEqual(takeChoice(["--config-file", "f", "--", "-s"]), { choice: { configFile: "f" }, words: ["-s"] });
   t.deepEqual(takeChoice(["systemctl", "-s", "9", "kill"]), { choice: {}, words: ["systemctl", "-s", "9", "kill"] });
+});
+
+test("a word comes out of the host's shell as it went in, whatever is in it", (t) => {
+  t.is(quoteWord("replica"), "replica");
+  const special = fc.constantFrom(...Array.from("ab0 '\"$`\\!*?[]{}();&|<>~#=%\n\t\r-é漢"));
+  const word = fc.string({ unit: special, maxLength: 12 });
+  fc.assert(
+    fc.property(fc.array(word, { minLength: 1, maxLength: 4 }), (words) => {
+      const line = ["printf", "%s\\0", ...words].map(quoteWord).join(" ");
+      t.is(execFileSync("sh", ["-c", line], { encoding: "utf8" }), words.map((each) => `${each}\0`).join(""));
+    }),
+    { numRuns: 50 },
+  );
 });

@@ -1,0 +1,54 @@
+/** `./twofold witness rebuild`: the mark made anew from the copies, on the node's host and on every other that keeps one. */
+import type { RebuildReport } from "../host/commands/witness-rebuild.ts";
+import { EXIT } from "../host/contract.ts";
+import { callHost, unexpected } from "./ask.ts";
+import { type LoadedStack, loadStack } from "./load.ts";
+import type { StackChoice } from "./locate.ts";
+import { reportText, runOnNode } from "./recover.ts";
+import type { Host } from "./ssh.ts";
+
+export async function rebuildWitness(
+  options: StackChoice & { json?: true; reason: string; lowerTo?: string },
+): Promise<number> {
+  const stack = loadStack(options);
+  const words = ["witness-rebuild", "--reason", options.reason];
+  const rebuilt = await runOnNode(
+    stack,
+    options.lowerTo === undefined ? words : [...words, "--lower-to", options.lowerTo],
+  );
+  if (rebuilt.report === undefined) {
+    return rebuilt.status;
+  }
+  const { mark } = rebuilt.report as unknown as RebuildReport;
+  const failures = await Promise.all(keepers(stack).map(async (host) => replaceMark(host, mark)));
+  process.stdout.write(options.json ? `${JSON.stringify({ mark })}\n` : reportText({ ...mark }));
+  const failed = failures.filter((error) => error !== undefined);
+  for (const error of failed) {
+    process.stderr.write(`${error}\n`);
+  }
+  return failed.length > 0 ? EXIT.failed : EXIT.ok;
+}
+
+/** Hosts other than the node's that keep a mark of the node. */
+function keepers(stack: LoadedStack): Host[] {
+  const { node } = stack.topology;
+  return stack.hosts.filter(
+    (host) =>
+      host.name !== node.host &&
+      stack
+        .documents(host)
+        .some(
+          (document) => document.stage === "witness" && document.writers.some((writer) => writer.node === node.name),
+        ),
+  );
+}
+
+/** @returns what went wrong, undefined if nothing did: one host that is down must not keep the others from their mark. */
+async function replaceMark(host: Host, mark: RebuildReport["mark"]): Promise<string | undefined> {
+  try {
+    const result = await callHost(host, ["witness-replace"], { input: JSON.stringify(mark) });
+    return result.status === EXIT.ok ? undefined : unexpected(host, ["witness-replace"], result).message;
+  } catch (error) {
+    return (error as Error).message;
+  }
+}
