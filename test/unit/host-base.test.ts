@@ -1,0 +1,125 @@
+import test from "ava";
+import { type BaseFacts, hasGroup, parseDistribution, parseUser } from "../../scripts/host/base/facts.ts";
+import { baseItems, DISTRIBUTIONS, planBase } from "../../scripts/host/base/plan.ts";
+import type { BaseDocument } from "../../scripts/host/contract.ts";
+import type { Unit } from "../../scripts/host/read.ts";
+
+const document: BaseDocument = {
+  stage: "base",
+  host: "alice",
+  packages: ["btrfs-progs", "cron"],
+  user: { name: "bitcoin", home: "/var/lib/bitcoin" },
+};
+
+const unit = (change: Partial<Unit> = {}): Unit => ({
+  load: "loaded",
+  active: "active",
+  sub: "running",
+  enabled: "enabled",
+  needsReload: false,
+  mainPid: 1,
+  startedAt: 1,
+  ...change,
+});
+const absent = unit({ load: "not-found", active: "inactive", enabled: "" });
+
+const asDesired: BaseFacts = {
+  distribution: "debian 13",
+  installed: new Set(["btrfs-progs", "cron"]),
+  user: { uid: 998, group: "bitcoin" },
+  hasGroup: true,
+  home: { kind: "directory", owner: "bitcoin", group: "bitcoin", mode: "0750" },
+  program: "host-abc.mjs",
+  current: { kind: "symlink", owner: "root", group: "root", mode: "0777", target: "host-abc.mjs" },
+  clock: { container: false, services: new Map([["chrony.service", unit()]]), synchronised: true },
+};
+const empty: BaseFacts = {
+  ...asDesired,
+  installed: new Set(),
+  user: undefined,
+  hasGroup: false,
+  home: undefined,
+  current: undefined,
+  clock: { container: false, services: new Map([["systemd-timesyncd.service", absent]]), synchronised: false },
+};
+const kinds = (facts: BaseFacts) => planBase(facts, document).map(({ kind }) => kind);
+
+test("a host as desired needs nothing", (t) => {
+  t.deepEqual(planBase(asDesired, document), []);
+});
+
+test("an empty host gets packages, group, account, home, a clock and the program, in this order", (t) => {
+  t.deepEqual(kinds(empty), [
+    "install-package",
+    "install-package",
+    "create-group",
+    "create-user",
+    "make-directory",
+    "install-package",
+    "enable-unit",
+    "start-unit",
+    "base/await-clock",
+    "make-symlink",
+  ]);
+});
+
+test("every planned action belongs to a managed item", (t) => {
+  const items = new Set<string>(baseItems(document));
+  for (const action of planBase(empty, document)) t.true(items.has(action.item), action.item);
+});
+
+test("an account that is there is taken as it is", (t) => {
+  const home = { kind: "directory", owner: "bitcoin", group: "users", mode: "0755" } as const;
+  t.deepEqual(planBase({ ...asDesired, user: { uid: 1000, group: "bitcoin" }, home }, document), []);
+});
+
+test("refuses an account of another primary group, and root's number", (t) => {
+  for (const user of [
+    { uid: 1000, group: "users" },
+    { uid: 0, group: "bitcoin" },
+  ]) {
+    t.throws(() => planBase({ ...asDesired, user }, document), { message: /HOST-ACCOUNT/ });
+  }
+});
+
+test("a container's clock is its host's: nothing is installed for it", (t) => {
+  t.deepEqual(kinds({ ...asDesired, clock: { ...empty.clock, container: true } }), []);
+});
+
+test("a time service that is installed but stopped is started, and no second one installed", (t) => {
+  const services = new Map([
+    ["systemd-timesyncd.service", absent],
+    ["chrony.service", unit({ active: "inactive" })],
+  ]);
+  const actions = planBase({ ...asDesired, clock: { container: false, services, synchronised: true } }, document);
+  t.deepEqual(
+    actions.map(({ kind, item }) => [kind, item]),
+    [["start-unit", "clock:synchronised"]],
+  );
+  t.like(actions[0], { unit: "chrony.service" });
+});
+
+test("refuses every distribution but the supported ones, and names it", (t) => {
+  for (const distribution of DISTRIBUTIONS) t.notThrows(() => planBase({ ...asDesired, distribution }, document));
+  for (const distribution of ["debian 11", "ubuntu 22.04", "alpine 3.22", "unknown"]) {
+    t.throws(() => planBase({ ...empty, distribution }, document), {
+      message: new RegExp(`received: ${distribution}`),
+    });
+  }
+});
+
+test("os-release is read with and without quotes", (t) => {
+  t.is(parseDistribution('PRETTY_NAME="Debian GNU/Linux 13 (trixie)"\nVERSION_ID="13"\nID=debian\n'), "debian 13");
+  t.is(parseDistribution("ID=ubuntu\nVERSION_ID='24.04'\nID_LIKE=debian\n"), "ubuntu 24.04");
+  t.is(parseDistribution(""), "unknown");
+});
+
+test("an account is found with the name of its primary group; a longer name is another account", (t) => {
+  const passwd =
+    "root:x:0:0:root:/root:/bin/bash\nbitcoind:x:997:997::/:/bin/sh\nbitcoin:x:998:996::/var/lib/bitcoin:/usr/sbin/nologin\n";
+  const group = "root:x:0:\nbitcoin:x:996:\nbitcoind:x:997:\n";
+  t.deepEqual(parseUser(passwd, group, "bitcoin"), { uid: 998, group: "bitcoin" });
+  t.is(parseUser(passwd, group, "bit"), undefined);
+  t.true(hasGroup(group, "bitcoin"));
+  t.false(hasGroup(group, "bit"));
+});
