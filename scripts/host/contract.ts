@@ -202,7 +202,6 @@ export const NODE_STATE = {
   startLock: `${STATE_DIRECTORY}/node/start.lock`,
   permission: `${STATE_DIRECTORY}/node/first-start.json`,
   degraded: `${STATE_DIRECTORY}/node/degraded.json`,
-  resync: `${STATE_DIRECTORY}/node/resync.json`,
   /** One line of JSON for every repair that bends a rule. */
   audit: `${STATE_DIRECTORY}/node/audit.log`,
 } as const;

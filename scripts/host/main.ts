@@ -5,19 +5,25 @@
 import type { Command } from "./command.ts";
 import { apply } from "./commands/apply.ts";
 import { check } from "./commands/check.ts";
+import { degrade } from "./commands/degrade.ts";
 import { gate } from "./commands/gate.ts";
 import { init } from "./commands/init.ts";
 import { initSurvey } from "./commands/init-survey.ts";
 import { plan } from "./commands/plan.ts";
 import { repair } from "./commands/repair.ts";
+import { repairWork } from "./commands/repair-work.ts";
 import { replicaAuthorize } from "./commands/replica-authorize.ts";
 import { replicaBeforeMount } from "./commands/replica-before-mount.ts";
 import { replicaKey } from "./commands/replica-key.ts";
+import { restore } from "./commands/restore.ts";
+import { resync } from "./commands/resync.ts";
 import { status } from "./commands/status.ts";
 import { stop } from "./commands/stop.ts";
 import { witnessAuthorize } from "./commands/witness-authorize.ts";
 import { witnessKey } from "./commands/witness-key.ts";
+import { witnessRebuild } from "./commands/witness-rebuild.ts";
 import { witnessRecord } from "./commands/witness-record.ts";
+import { witnessReplace } from "./commands/witness-replace.ts";
 import { witnessServe } from "./commands/witness-serve.ts";
 import { work } from "./commands/work.ts";
 import { describeError } from "./errors.ts";
@@ -40,6 +46,12 @@ const COMMANDS: Record<string, Command> = {
   "witness-key": witnessKey,
   "witness-authorize": witnessAuthorize,
   "witness-record": witnessRecord,
+  "witness-rebuild": witnessRebuild,
+  "witness-replace": witnessReplace,
+  restore,
+  resync,
+  degrade,
+  "repair-work": repairWork,
   "witness-serve": witnessServe,
   work,
 };

@@ -1,6 +1,15 @@
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { copyFileSync, mkdtempSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import {
+  copyFileSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
@@ -103,7 +112,7 @@ test("fails on a truncated wallet", async (t) => {
   t.is((await readCopy(path, "full")).state, "damaged");
 });
 
-test("fails on a wallet with a damaged page that only the full check finds", async (t) => {
+test("fails on a wallet with a damaged page that only a check finds", async (t) => {
   const path = join(scratch(t), "lightningd.sqlite3");
   const database = makeWallet(path, "delete", 5);
   database.exec("CREATE TABLE filler (x)");
@@ -113,6 +122,24 @@ test("fails on a wallet with a damaged page that only the full check finds", asy
   bytes.fill(0x5a, 20 * 4096, 21 * 4096);
   writeFileSync(path, bytes);
   t.is((await readCopy(path, "none")).state, "wallet");
+  t.is((await readCopy(path, "quick")).state, "damaged");
+  t.is((await readCopy(path, "full")).state, "damaged");
+});
+
+test("fails on an index that misses a row, which only the full check finds", async (t) => {
+  const path = join(scratch(t), "lightningd.sqlite3");
+  const database = makeWallet(path, "delete", 5);
+  database.exec("CREATE TABLE rows (x); CREATE INDEX by_x ON rows (x)");
+  const schema = database.prepare("SELECT rootpage FROM sqlite_schema WHERE name = 'by_x'").get();
+  database.exec("CREATE TABLE empty_index (x); CREATE INDEX by_nothing ON empty_index (x)");
+  const empty = database.prepare("SELECT rootpage FROM sqlite_schema WHERE name = 'by_nothing'").get();
+  database.exec("INSERT INTO rows VALUES (1)");
+  database.close();
+  const bytes = readFileSync(path);
+  const page = (row: typeof schema) => (Number(row?.rootpage) - 1) * 4096;
+  bytes.copyWithin(page(schema), page(empty), page(empty) + 4096);
+  writeFileSync(path, bytes);
+  t.is((await readCopy(path, "quick")).state, "wallet");
   t.is((await readCopy(path, "full")).state, "damaged");
 });
 
@@ -128,18 +155,22 @@ test("a file that is no database is damaged, an empty one and one without a wall
   t.is((await readCopy(path("missing"), "none")).state, "absent");
 });
 
-test("a wallet as its clean stop left it needs no full check; a changed one, or one with a journal, does", async (t) => {
+test("a wallet as its clean stop left it is not checked, one changed since page by page, one that came from elsewhere wholly", async (t) => {
   const path = join(scratch(t), "lightningd.sqlite3");
   makeWallet(path, "delete", 5).close();
   const closed = await fingerprint(path);
   t.is(checkNeeded(closed, await walletFingerprint(path)), "none");
   t.is(checkNeeded(undefined, await walletFingerprint(path)), "full");
+  // In WAL mode a killed daemon's commits may all be in the -wal, with the database untouched.
   writeFileSync(`${path}-wal`, "x");
-  t.is(checkNeeded(closed, await walletFingerprint(path)), "full");
+  t.is(checkNeeded(closed, await walletFingerprint(path)), "quick");
   rmSync(`${path}-wal`);
   const database = new DatabaseSync(path);
   database.exec("UPDATE vars SET intval = 6 WHERE name = 'data_version'");
   database.close();
+  t.is(checkNeeded(closed, await walletFingerprint(path)), "quick");
+  copyFileSync(path, `${path}.other`);
+  renameSync(`${path}.other`, path);
   t.is(checkNeeded(closed, await walletFingerprint(path)), "full");
 });
 

@@ -170,21 +170,10 @@ const ROWS: [string, Observed, string, string][] = [
   ],
   ["refuses when the replica is missing in its place", observed({ replica: absent }), "refuse", "REPLICA_MISSING"],
   ["refuses when the replica is empty", observed({ replica: blank(undefined) }), "refuse", "REPLICA_MISSING"],
-  [
-    "starts with a missing replica that a verb has permitted to be made anew",
-    observed({ replica: absent, resync: { reason: "new disk" } }),
-    "start",
-    "REPLICA_ANEW",
-  ],
-  [
-    "refuses a damaged replica, also when it may be made anew",
-    observed({ replica: damaged, resync: { reason: "new disk" } }),
-    "refuse",
-    "REPLICA_DAMAGED",
-  ],
+  ["refuses a damaged replica", observed({ replica: damaged }), "refuse", "REPLICA_DAMAGED"],
   [
     "refuses a replica of another node",
-    observed({ replica: wallet(50, { nodeId: OTHER_ID }), resync: { reason: "x" } }),
+    observed({ replica: wallet(50, { nodeId: OTHER_ID }) }),
     "refuse",
     "REPLICA_OTHER_NODE",
   ],
@@ -367,7 +356,6 @@ test("gate never starts when any copy or witness has seen more than main", (t) =
         replica: wallet(replica),
         witnesses: marks.map((version, index) => mark(version, `host${index}`)),
         permission,
-        resync: { reason: "x" },
         degraded: { subject: "replica", reason: "x", since: NOW, until: "2027-01-01T00:00:00.000Z" },
       });
       return decide(seen).verdict === "refuse";

@@ -1,7 +1,10 @@
+import { stat, writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import { type Command, expectArguments } from "../command.ts";
-import { EXIT } from "../contract.ts";
+import { EXIT, LIGHTNINGD } from "../contract.ts";
 import { handOver } from "../gate/account.ts";
-import { readGateDocument } from "../gate/state.ts";
+import { readDegraded, readGateDocument } from "../gate/state.ts";
+import { alarm } from "../recovery/degraded.ts";
 import { Refusal } from "../stage.ts";
 import { recordSample, recordStop } from "../witness/record.ts";
 
@@ -29,11 +32,23 @@ export const witnessRecord: Command = {
     const document = await readGateDocument();
     const handed = await handOver(document.user, document.group);
     if (handed !== undefined) return handed;
+    if (when === "sample") await raiseAlarm();
     if (when === "stop" && !wasCleanStop(process.env)) return EXIT.ok;
     const recorded = when === "stop" ? await recordStop(document) : await recordSample(document, "sample");
     if (when === "stop" && recorded !== undefined)
       console.log(`witness: stopped at data_version ${recorded.mark.dataVersion}`);
-    for (const line of recorded?.behind ?? []) console.error(`witness: WARNING: not recorded on ${line}`);
+    // "<4>": a warning to the journal (sd-daemon(3)).
+    for (const line of recorded?.behind ?? []) console.error(`<4>witness: not recorded on ${line}`);
     return EXIT.ok;
   },
 };
+
+/** The sampler is what runs regularly on the node's host, so it is also what repeats the alarm of degraded mode. */
+async function raiseAlarm(): Promise<void> {
+  const said = join(LIGHTNINGD.runtimeDirectory, "degraded-alarm");
+  const last = await stat(said).catch(() => undefined);
+  const line = alarm(await readDegraded(), new Date(), last?.mtime);
+  if (line === undefined) return;
+  console.error(line);
+  await writeFile(said, line);
+}

@@ -346,7 +346,7 @@ function replicaIsRight(seen: Observed): Decision {
       notes: [`WITHOUT REPLICA until ${seen.degraded.until}: ${seen.degraded.reason}`, ...notes],
     };
   const goOn = "./twofold degrade replica --for 24h --reason … goes on without it";
-  const remake = "./twofold resync replica has it written anew from main";
+  const remake = "./twofold resync replica copies main to it, and keeps what is there aside";
   switch (replica.state) {
     case "unreachable":
       return wait(
@@ -357,8 +357,6 @@ function replicaIsRight(seen: Observed): Decision {
       );
     case "absent":
     case "blank":
-      if (seen.resync !== undefined)
-        return anew(seen, main, 0, [`replica written anew: ${seen.resync.reason}`, ...notes]);
       return refuse(
         "REPLICA_MISSING",
         `the replica at ${replica.path} ${replica.state === "absent" ? "is missing" : "has no wallet in it"}; main has data_version ${main.version}, ${markWords(seen)}`,
@@ -370,7 +368,7 @@ function replicaIsRight(seen: Observed): Decision {
         "REPLICA_DAMAGED",
         `the replica at ${replica.path} is damaged: ${replica.why}`,
         "lightningd would take it for a good second copy if its version happens to match",
-        `check its disk; then ${remake} and keeps the damaged file aside; ${goOn}`,
+        `check its disk; then ${remake}; ${goOn}`,
       );
     case "wallet":
       if (replica.version !== main.version) return behind(seen, main, replica, notes);
@@ -397,7 +395,7 @@ function anew(
   main: Wallet,
   replicaBytes: number,
   notes: string[],
-  code: "REPLICA_ANEW" | "REPLICA_BEHIND" = "REPLICA_ANEW",
+  code: "REPLICA_ANEW" | "REPLICA_BEHIND",
 ): Decision {
   const needed = (seen.journalMode === "wal" ? 2 * main.bytes : main.bytes) - replicaBytes + 16 * 2 ** 20;
   if (seen.replicaFreeBytes !== undefined && seen.replicaFreeBytes < needed)

@@ -13,7 +13,7 @@ import type { CopyState, Observed, WitnessState } from "./observed.ts";
 import { type PeekRequest, parsePeek, peekReplica } from "./peek.ts";
 import { otherUsers } from "./processes.ts";
 import { readSecret } from "./secret.ts";
-import { readDegraded, readIdentity, readPermission, readResync } from "./state.ts";
+import { readDegraded, readIdentity, readPermission } from "./state.ts";
 
 /** Said while something takes long. */
 export type Say = (line: string) => void;
@@ -53,6 +53,18 @@ export function createObserver(document: LightningdDocument, say: Say): () => Pr
   };
 }
 
+/** Before a repair: as before a start, and both files are checked wholly, whoever closed them last. */
+export async function observeWholly(document: LightningdDocument, say: Say): Promise<Observed> {
+  const { main, replica } = document.wallet;
+  say(`checking main${replica ? " and replica" : ""} wholly; about 13 s for each GB`);
+  const others = await otherUsers(pidFile(document), walletFiles(document));
+  return observe(document, others, {
+    replica: () => readReplica(document, { check: "full" }, (path) => readCopy(path, "full")),
+    main: async () =>
+      others.length > 0 ? { state: "unreachable", path: main, why: "it is in use" } : readCopy(main, "full"),
+  });
+}
+
 /** While the node runs as process `pid`: what the gate would see if it were stopped now. Main is read after the replica, so it is not behind. */
 export async function observeRunning(document: LightningdDocument, pid: number): Promise<Observed> {
   const { main, journalMode } = document.wallet;
@@ -87,14 +99,13 @@ async function observe(
   const replicaPath = wallet.replica?.path;
   const replicaRead =
     replicaPath === undefined ? undefined : isThere(replicaPath) ? files.replica() : unseen(replicaPath);
-  const [main, replica, secret, witnesses, identity, permission, resync, degraded, free] = await Promise.all([
+  const [main, replica, secret, witnesses, identity, permission, degraded, free] = await Promise.all([
     isThere(wallet.main) ? files.main(Promise.resolve(replicaRead)) : unseen(wallet.main),
     replicaRead,
     readSecret(secretFile(document), (uid) => accounts.users.get(uid) ?? `${uid}`),
     Promise.all(witnessPlaces(document).map((place) => readWitness(node, place))),
     readIdentity(),
     readPermission(),
-    readResync(),
     readDegraded(),
     replicaPath !== undefined && isThere(replicaPath) ? freeBytes(replicaPath) : undefined,
   ]);
@@ -104,7 +115,6 @@ async function observe(
     journalMode: wallet.journalMode,
     replicaFreeBytes: free,
     identity: identity?.node === node ? identity.nodeId : undefined,
-    resync: resync !== undefined && now < resync.expires ? { reason: resync.reason } : undefined,
   };
 }
 

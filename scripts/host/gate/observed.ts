@@ -83,7 +83,5 @@ export interface Observed {
   /** Node id that this host has recorded for the node. */
   identity: string | undefined;
   permission: Permission | undefined;
-  /** One-use permission to write the replica anew from main (verb `resync replica`). */
-  resync: { reason: string } | undefined;
   degraded: Degraded | undefined;
 }

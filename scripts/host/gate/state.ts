@@ -16,11 +16,6 @@ export interface Identity {
   since: string;
 }
 
-export interface Resync {
-  reason: string;
-  expires: string;
-}
-
 async function readJson<T>(path: string): Promise<T | undefined> {
   const text = await readText(path);
   if (text === undefined) return undefined;
@@ -40,13 +35,11 @@ async function readJson<T>(path: string): Promise<T | undefined> {
 export const readIdentity = () => readJson<Identity>(LIGHTNINGD.identity);
 export const readPermission = () => readJson<Permission>(NODE_STATE.permission);
 export const readDegraded = () => readJson<Degraded>(NODE_STATE.degraded);
-export const readResync = () => readJson<Resync>(NODE_STATE.resync);
 
 const write = (path: string, value: unknown) => writeFileDurably(path, `${JSON.stringify(value)}\n`, ROOT_FILE);
 export const writeIdentity = (value: Identity) => write(LIGHTNINGD.identity, value);
 export const writePermission = (value: Permission) => write(NODE_STATE.permission, value);
 export const writeDegraded = (value: Degraded) => write(NODE_STATE.degraded, value);
-export const writeResync = (value: Resync) => write(NODE_STATE.resync, value);
 export const forget = (path: (typeof NODE_STATE)[keyof typeof NODE_STATE]) => removeFile(path);
 
 /** Writes down what an operator did that bends a rule. */

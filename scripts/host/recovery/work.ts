@@ -1,0 +1,65 @@
+/** What runs as the node's user under the start lock; each prints one line of JSON for the root side, which writes the audit. */
+import type { LightningdDocument } from "../contract.ts";
+import { observeWholly } from "../gate/observe.ts";
+import { parsePeek } from "../gate/peek.ts";
+import { askPeer } from "../witness/peer.ts";
+import { replaceMark } from "../witness/store.ts";
+import { mayRebuildWitness, mayRestoreReplica, mayResyncReplica } from "./decide.ts";
+import { type Copied, copyWallet } from "./files.ts";
+
+export type Say = (line: string) => void;
+
+/** @throws {Refusal} before anything was changed */
+export async function restoreReplica(document: LightningdDocument, say: Say): Promise<Copied> {
+  const seen = await observeWholly(document, say);
+  const replica = mayRestoreReplica(seen);
+  say(`copying the replica (data_version ${replica.version}, ${replica.bytes} bytes) to ${document.wallet.main}`);
+  const { version, nodeId } = replica;
+  return copyWallet(replica.path, document.wallet.main, { version, nodeId, journalMode: document.wallet.journalMode });
+}
+
+/** @throws {Refusal} before anything was changed */
+export async function resyncReplica(document: LightningdDocument, say: Say): Promise<Copied> {
+  const seen = await observeWholly(document, say);
+  const main = mayResyncReplica(seen);
+  const { replica, journalMode } = document.wallet;
+  if (replica === undefined) throw new Error("recovery: a replica that is not declared was let through");
+  say(`copying main (data_version ${main.version}, ${main.bytes} bytes) to ${replica.path}`);
+  const copied = await copyWallet(main.path, replica.path, { version: main.version, nodeId: main.nodeId, journalMode });
+  if (replica.peek.kind === "peer") {
+    say(`comparing it with what ${replica.peek.access.host} has on its disk`);
+    const peek = parsePeek(await askPeer(replica.peek.access, "peek", { check: "full", digest: true }));
+    if (peek.digest !== copied.digest)
+      throw new Error(
+        `the replica on ${replica.peek.access.host} is not what was written: SHA-256 ${peek.digest ?? peek.copy.state}, expected ${copied.digest}\n` +
+          "  to do: check that host's disk and the mount; the former replica lies beside it",
+      );
+  }
+  return copied;
+}
+
+export interface Rebuilt {
+  nodeId: string;
+  dataVersion: number;
+  before: string[];
+}
+
+/** Writes this host's own mark; the verb brings it to the other hosts. @throws {Refusal} before anything was changed */
+export async function rebuildWitness(
+  document: LightningdDocument,
+  reason: string,
+  lowerTo: number | undefined,
+  say: Say,
+): Promise<Rebuilt> {
+  const seen = await observeWholly(document, say);
+  const rebuilt = mayRebuildWitness(seen, lowerTo);
+  await replaceMark({
+    node: document.node,
+    nodeId: rebuilt.nodeId,
+    dataVersion: rebuilt.dataVersion,
+    exact: true,
+    at: new Date().toISOString(),
+    source: `rebuild: ${reason}`,
+  });
+  return rebuilt;
+}

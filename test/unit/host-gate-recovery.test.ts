@@ -1,0 +1,171 @@
+import { createHash } from "node:crypto";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
+import test, { type ExecutionContext } from "ava";
+import { readCopy } from "../../scripts/host/gate/copy.ts";
+import type { Observed } from "../../scripts/host/gate/observed.ts";
+import { requireReason } from "../../scripts/host/recovery/arguments.ts";
+import { mayRebuildWitness, mayRestoreReplica, mayResyncReplica } from "../../scripts/host/recovery/decide.ts";
+import { ALARM_MS, alarm, parseDuration } from "../../scripts/host/recovery/degraded.ts";
+import { copyWallet } from "../../scripts/host/recovery/files.ts";
+import {
+  absent,
+  damaged,
+  mark,
+  NODE_ID,
+  NOW,
+  noSecret,
+  OTHER_ID,
+  observed,
+  secret,
+  unreachable,
+  wallet,
+} from "../fixtures/gate/observed.ts";
+
+const silent = { host: "third", state: "unreachable", why: "no answer" } as const;
+
+test("a replica that is newer than main, or whose main is gone or damaged, may take its place", (t) => {
+  t.is(mayRestoreReplica(observed({ replica: wallet(101) })).version, 101);
+  t.is(mayRestoreReplica(observed({ main: absent })).version, 100);
+  t.is(mayRestoreReplica(observed({ main: damaged })).version, 100);
+  t.is(mayRestoreReplica(observed({ main: wallet(200, { nodeId: OTHER_ID }) })).version, 100);
+});
+
+const RESTORE: [string, Partial<Observed>, RegExp][] = [
+  ["over a main that is as new", {}, /RESTORE-MAIN-NOT-OLDER/],
+  ["over a main that is newer", { replica: wallet(99) }, /RESTORE-MAIN-NOT-OLDER/],
+  ["from a replica that is gone", { replica: absent }, /RESTORE-NO-REPLICA/],
+  ["from a damaged replica", { main: absent, replica: damaged }, /RESTORE-NO-REPLICA/],
+  ["from another node's replica", { main: absent, replica: wallet(100, { nodeId: OTHER_ID }) }, /RESTORE-OTHER-NODE/],
+  ["from a replica that the witness is ahead of", { main: absent, witnesses: [mark(101)] }, /RESTORE-ROLLED-BACK/],
+  ["while a witness is silent", { main: absent, witnesses: [mark(99), silent] }, /RESTORE-WITNESS-SILENT/],
+  ["while main can't be seen", { main: unreachable }, /RESTORE-MAIN-UNREACHABLE/],
+  ["while lightningd runs", { main: absent, others: [{ pid: 7, what: "is a lightningd" }] }, /NODE-NOT-STOPPED/],
+];
+for (const [title, seen, message] of RESTORE)
+  test(`refuses to restore the replica ${title}`, (t) => {
+    t.throws(() => mayRestoreReplica(observed(seen)), { message });
+  });
+
+test("main may be copied over a replica that is missing, damaged, older or another node's", (t) => {
+  for (const replica of [absent, damaged, wallet(5), wallet(500, { nodeId: OTHER_ID })])
+    t.is(mayResyncReplica(observed({ replica })).version, 100);
+});
+
+const RESYNC: [string, Partial<Observed>, RegExp][] = [
+  ["over a newer replica", { replica: wallet(101) }, /RESYNC-REPLICA-NEWER/],
+  ["when the witness is ahead of main", { witnesses: [mark(101)] }, /RESYNC-MAIN-NOT-RIGHT.*ROLLED_BACK/],
+  ["from a missing main", { main: absent }, /RESYNC-MAIN-NOT-RIGHT.*MAIN_MISSING/],
+  ["from a damaged main", { main: damaged }, /RESYNC-MAIN-NOT-RIGHT.*MAIN_DAMAGED/],
+  ["to a place that can't be seen", { replica: unreachable }, /RESYNC-REPLICA-UNREACHABLE/],
+  ["without a declared replica", { replica: undefined }, /RESYNC-NO-REPLICA/],
+  ["without a witness", { witnesses: [{ host: "vault", state: "missing" }] }, /RESYNC-MAIN-NOT-RIGHT.*WITNESS_MISSING/],
+];
+for (const [title, seen, message] of RESYNC)
+  test(`refuses to write the replica anew ${title}`, (t) => {
+    t.throws(() => mayResyncReplica(observed(seen)), { message });
+  });
+
+test("a lost witness is made from main, and a wallet that was brought here is taken on", (t) => {
+  const lost = observed({ witnesses: [{ host: "vault", state: "missing" }], identity: undefined });
+  t.deepEqual(mayRebuildWitness(lost, undefined), { nodeId: NODE_ID, dataVersion: 100, before: [] });
+});
+
+test("a mark goes down only to the version that the operator has named", (t) => {
+  const ahead = observed({ witnesses: [mark(105)] });
+  t.throws(() => mayRebuildWitness(ahead, undefined), { message: /REBUILD-LOWERS.*--lower-to 100/s });
+  t.throws(() => mayRebuildWitness(ahead, 99), { message: /REBUILD-LOWERS/ });
+  t.is(mayRebuildWitness(ahead, 100).dataVersion, 100);
+});
+
+const REBUILD: [string, Partial<Observed>, RegExp][] = [
+  ["from an older main", { replica: wallet(101) }, /REBUILD-REPLICA-NEWER/],
+  ["with a replica that can't be compared", { replica: unreachable }, /REBUILD-REPLICA/],
+  ["from no main", { main: absent }, /REBUILD-NO-MAIN/],
+  ["with another node's hsm_secret", { secret: secret({ nodeId: OTHER_ID }) }, /REBUILD-SECRET/],
+  ["without hsm_secret", { secret: noSecret }, /REBUILD-SECRET/],
+];
+for (const [title, seen, message] of REBUILD)
+  test(`refuses to rebuild the witness ${title}`, (t) => {
+    t.throws(() => mayRebuildWitness(observed({ witnesses: [], ...seen }), undefined), { message });
+  });
+
+function scratch(t: ExecutionContext): string {
+  const directory = mkdtempSync(join(tmpdir(), "twofold-recovery-"));
+  t.teardown(() => rmSync(directory, { recursive: true, force: true }));
+  return directory;
+}
+
+function makeWallet(path: string, version: number, mode = "wal"): DatabaseSync {
+  const database = new DatabaseSync(path);
+  database.exec(`PRAGMA journal_mode = ${mode}; CREATE TABLE vars (name, intval, blobval)`);
+  database.exec(`INSERT INTO vars VALUES ('data_version', ${version}, NULL), ('node_id', NULL, x'${NODE_ID}')`);
+  return database;
+}
+
+const sum = (path: string) => createHash("sha256").update(readFileSync(path)).digest("hex");
+
+test("a wallet is copied with what its journal holds, and the replaced files are kept aside together", async (t) => {
+  const [source, target] = [join(scratch(t), "lightningd.sqlite3"), join(scratch(t), "lightningd.sqlite3")];
+  const open = makeWallet(source, 9);
+  t.teardown(() => open.close());
+  t.true(existsSync(`${source}-wal`), "all is in the database already, so this proves nothing");
+  makeWallet(target, 4, "delete").close();
+  writeFileSync(`${target}-journal`, "the journal of the replaced wallet");
+  const former = sum(target);
+  const before = [sum(source), sum(`${source}-wal`)];
+
+  const copied = await copyWallet(source, target, { version: 9, nodeId: NODE_ID, journalMode: "wal" });
+
+  t.deepEqual([sum(source), sum(`${source}-wal`)], before);
+  t.like(await readCopy(target, "full"), { state: "wallet", version: 9, journalMode: "wal" });
+  t.is(copied.digest, sum(target));
+  t.false(existsSync(`${target}-journal`), "a stale journal would be played into the new wallet");
+  const aside = copied.aside ?? "";
+  t.deepEqual(readdirSync(aside).sort(), ["lightningd.sqlite3", "lightningd.sqlite3-journal"]);
+  t.is(sum(join(aside, "lightningd.sqlite3")), former);
+});
+
+test("fails on a source that is not what was seen, and replaces nothing", async (t) => {
+  const [source, target] = [join(scratch(t), "lightningd.sqlite3"), join(scratch(t), "lightningd.sqlite3")];
+  makeWallet(source, 9).close();
+  makeWallet(target, 4).close();
+  const former = sum(target);
+  await t.throwsAsync(copyWallet(source, target, { version: 10, nodeId: NODE_ID, journalMode: "wal" }), {
+    message: /nothing was replaced/,
+  });
+  t.is(sum(target), former);
+});
+
+test("the time of degraded mode is a number with a unit, up to a week", (t) => {
+  t.is(parseDuration("24h"), 86_400_000);
+  t.is(parseDuration("90m"), 5_400_000);
+  t.is(parseDuration("7d"), 604_800_000);
+});
+for (const text of ["", "24", "0h", "8d", "-1h", "1.5h", "forever", "24h "])
+  test(`refuses '${text}' as the time of degraded mode`, (t) => {
+    t.throws(() => parseDuration(text), { message: /DEGRADE-DURATION/ });
+  });
+
+test("the alarm of degraded mode repeats, and gets louder when its time is over", (t) => {
+  const degraded = {
+    subject: "replica" as const,
+    reason: "vault is dead",
+    since: NOW,
+    until: "2026-11-24T12:00:00.000Z",
+  };
+  const at = (ms: number) => new Date(Date.parse(NOW) + ms);
+  t.regex(alarm(degraded, at(0), undefined) ?? "", /^<2>DEGRADED: .*vault is dead/);
+  t.is(alarm(degraded, at(ALARM_MS - 1), at(0)), undefined);
+  t.regex(alarm(degraded, at(ALARM_MS), at(0)) ?? "", /^<2>/);
+  t.regex(alarm(degraded, at(86_400_000), at(0)) ?? "", /^<1>DEGRADED MODE IS OVER/);
+  t.is(alarm(undefined, at(0), undefined), undefined);
+});
+
+test("refuses a repair without a reason that says something", (t) => {
+  for (const reason of [undefined, "", "because", "two\nlines of it"])
+    t.throws(() => requireReason(reason), { message: /REASON-MISSING/ });
+  t.is(requireReason(" vault burned down "), "vault burned down");
+});
