@@ -7,7 +7,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import { text } from "node:stream/consumers";
 import { LineCounter, parse, parseDocument, stringify } from "yaml";
-import { z } from "zod";
+import type { z } from "zod";
 import { type LabConfig, type LabFile, labFileSchema } from "../../stacks/lab-schema.ts";
 import { writeAtomically } from "./files.mjs";
 
@@ -40,8 +40,14 @@ export function parseLabFile(source: string, file: string): LabFile {
     throw new Error(`${file}:${line}:${col} is not YAML: ${error.message}`);
   }
   const result = labFileSchema.safeParse(document.toJS());
-  if (!result.success) throw new Error(`${file} is no lab file:\n${z.prettifyError(result.error)}`);
+  if (!result.success) throw new Error(`${file} is no lab file: ${result.error.issues.map(tell).join("; ")}`);
   return result.data;
+}
+
+function tell(issue: z.core.$ZodIssue): string {
+  // Of a key that can't be used, the reason lies one level deeper.
+  const message = issue.code === "invalid_key" ? issue.issues[0]?.message : issue.message;
+  return `${issue.path.map(String).join(".") || "at the top"}: ${message}`;
 }
 
 /** "512MiB" in bytes. */

@@ -37,17 +37,20 @@ async function main(parameters) {
   console.log(`\nThe lab '${lab.stack}' is up after ${((Date.now() - started) / 1000).toFixed(0)} s.\n`);
   const status = await attempt(join(ROOT, "twofold"), ["status", "--stack", lab.stack], { env: lab.env });
   console.log(`${status.stdout}${status.stderr}`);
-  const flag = lab.stack === "lab" ? "" : ` -- ${name ?? "default"}`;
   console.log("Hosts:");
   for (const [host, { sshPort }] of Object.entries(lab.hosts)) {
     console.log(`  ${host.padEnd(10)} ./twofold ssh ${host} -s ${lab.stack}   (root@127.0.0.1, port ${sshPort})`);
   }
-  console.log(`\nNext:
-  ./twofold status -s ${lab.stack}            node, copies, devices
-  ./twofold check -s ${lab.stack}             whether anything on the hosts has drifted
-  ./twofold ssh ${Object.keys(lab.hosts)[0]} -s ${lab.stack}        a shell on the first host
-  npm run lab${flag}                  again: skips what is there
-  npm run lab:down${flag}             removes every trace of it`);
+  const instance = process.env.TWOFOLD_LAB_ID ? `TWOFOLD_LAB_ID=${process.env.TWOFOLD_LAB_ID} ` : "";
+  const which = name === undefined ? "" : ` -- ${name}`;
+  const next = [
+    [`./twofold status -s ${lab.stack}`, "node, copies, devices"],
+    [`./twofold check -s ${lab.stack}`, "whether anything on the hosts has drifted"],
+    [`${instance}npm run lab${which}`, "again: skips what is there"],
+    [`${instance}npm run lab:down${which}`, "removes every trace of it"],
+  ];
+  console.log("\nNext:");
+  for (const [command = "", what] of next) console.log(`  ${command.padEnd(44)} ${what}`);
   return 0;
 }
 
