@@ -111,7 +111,8 @@ export async function bundleHostProgram(): Promise<HostProgram> {
     write: false,
     metafile: true,
     platform: "node",
-    target: "node20",
+    // Debian 13 has Node 20, Debian 12 and Ubuntu 24.04 have 18.
+    target: "node18",
     format: "esm",
     // Names stay readable in a stack trace; white space is what makes it long.
     minifyWhitespace: true,

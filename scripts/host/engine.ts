@@ -17,7 +17,7 @@ import { ROOT_FILE } from "./planning.ts";
 import { readText } from "./read.ts";
 import type { ApplyContext, CommonAction, ItemName, OwnAction } from "./stage.ts";
 import { Refusal } from "./stage.ts";
-import { type AnyStage, stageOf } from "./stages.ts";
+import { stageOf } from "./stages.ts";
 
 type Action = CommonAction | OwnAction;
 
@@ -77,7 +77,8 @@ export async function planDocument(document: StageDocument): Promise<Action[]> {
   return [...planned, ...leftOver];
 }
 
-async function carryOut(stage: AnyStage, actions: readonly Action[], document: StageDocument, context: ApplyContext) {
+async function carryOut(actions: readonly Action[], document: StageDocument, context: ApplyContext): Promise<void> {
+  const stage = stageOf(document.stage);
   for (const step of toSteps(actions)) {
     for (const action of step.kind === "packages" ? step.actions : [step.action]) {
       context.progress(`${document.stage}: ${action.summary}`);
@@ -106,25 +107,35 @@ async function recordApplied(document: StageDocument): Promise<void> {
  * @throws {Refusal} before anything was changed, if something must not be touched
  */
 export async function applyDocument(document: StageDocument, context: ApplyContext): Promise<ItemName[]> {
-  const stage = stageOf(document.stage);
   const changed = new Set<ItemName>();
-  for (let round = 1; ; round++) {
-    const actions = await planDocument(document);
-    if (actions.length === 0) break;
-    if (round === ROUNDS) {
-      const left = actions.map((action) => `  ${action.item}: ${action.summary}`).join("\n");
-      throw new Error(
-        `stage ${document.stage} was carried out, and the host still isn't as it should be:\n${left}\n` +
-          "  to do: see what changes it back (another program that manages this host?), then run this again",
-      );
+  try {
+    for (let round = 1; ; round++) {
+      const actions = await planDocument(document);
+      if (actions.length === 0) break;
+      if (round === ROUNDS) throw stillDifferent(document.stage, actions);
+      await writePending(document.stage, actions);
+      for (const action of actions) changed.add(action.item);
+      await carryOut(actions, document, context);
+      await clearPending(document.stage);
     }
-    await writePending(document.stage, actions);
-    await carryOut(stage, actions, document, context);
-    await clearPending(document.stage);
-    for (const action of actions) changed.add(action.item);
+  } catch (error) {
+    // "Nothing was changed" would not be true any more.
+    if (error instanceof Refusal && changed.size > 0) {
+      throw new Error(`stage ${document.stage} stopped on its way, what is printed above was done: ${error.message}`);
+    }
+    throw error;
   }
   await recordApplied(document);
+  await stageOf(document.stage).tidy?.();
   return [...changed];
+}
+
+function stillDifferent(stage: StageName, actions: readonly Action[]): Error {
+  const left = actions.map((action) => `  ${action.item}: ${action.summary}`).join("\n");
+  return new Error(
+    `stage ${stage} was carried out, and the host still isn't as it should be:\n${left}\n` +
+      "  to do: see what changes it back (another program that manages this host?), then run this again",
+  );
 }
 
 /** One thing that isn't as its document says. */

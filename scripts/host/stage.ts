@@ -56,6 +56,8 @@ export interface Stage<D extends StageDocument, F, A extends OwnAction = never> 
   plan(facts: F, document: D): (CommonAction | A)[];
   /** Carries out one of the stage's own actions. */
   apply(action: A, document: D, context: ApplyContext): Promise<void>;
+  /** Housekeeping after a successful run whose lack is no drift. Changes nothing where there is nothing to tidy. */
+  tidy?(): Promise<void>;
 }
 
 /**

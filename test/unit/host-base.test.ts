@@ -1,6 +1,7 @@
 import test from "ava";
 import { type BaseFacts, hasGroup, parseDistribution, parseUser } from "../../scripts/host/base/facts.ts";
 import { baseItems, DISTRIBUTIONS, planBase } from "../../scripts/host/base/plan.ts";
+import { outdated } from "../../scripts/host/base/programs.ts";
 import type { BaseDocument } from "../../scripts/host/contract.ts";
 import type { Unit } from "../../scripts/host/read.ts";
 
@@ -122,4 +123,15 @@ test("an account is found with the name of its primary group; a longer name is a
   t.is(parseUser(passwd, group, "bit"), undefined);
   t.true(hasGroup(group, "bitcoin"));
   t.false(hasGroup(group, "bit"));
+});
+
+test("of older programs the newest is kept, beside the current one, whichever is newer", (t) => {
+  const programs = [
+    { name: "a", copiedAt: 1 },
+    { name: "c", copiedAt: 3 },
+    { name: "b", copiedAt: 2 },
+  ];
+  t.deepEqual(outdated(programs, "c"), ["a"]);
+  t.deepEqual(outdated(programs, "a"), ["b"]);
+  t.deepEqual(outdated([{ name: "a", copiedAt: 1 }], "a"), []);
 });

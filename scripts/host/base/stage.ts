@@ -4,6 +4,7 @@ import { must } from "../process.ts";
 import type { Stage } from "../stage.ts";
 import { type BaseFacts, readBaseFacts } from "./facts.ts";
 import { type AwaitClock, baseItems, planBase } from "./plan.ts";
+import { removeOldPrograms } from "./programs.ts";
 
 /** systemd-timesyncd asks its servers within seconds; a host without a way to any of them is told so after this time. */
 const CLOCK_DEADLINE_MS = 60_000;
@@ -12,6 +13,7 @@ export const base: Stage<BaseDocument, BaseFacts, AwaitClock> = {
   items: baseItems,
   readFacts: readBaseFacts,
   plan: planBase,
+  tidy: removeOldPrograms,
   async apply() {
     const deadline = Date.now() + CLOCK_DEADLINE_MS;
     for (;;) {

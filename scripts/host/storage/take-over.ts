@@ -50,15 +50,19 @@ export async function usersOf(directory: string): Promise<string[]> {
   return users;
 }
 
-/** Base names of sockets, which a copy can't keep and `diff` can't compare: lightning-rpc of a lightningd that is gone. */
-async function socketNames(directory: string): Promise<string[]> {
-  const entries = await readdir(directory, { recursive: true, withFileTypes: true });
-  return [...new Set(entries.filter((entry) => entry.isSocket()).map(({ name }) => name))];
+/** Sockets, which a copy can't keep and `diff` can't compare: lightning-rpc of a lightningd that is gone. */
+async function socketsBelow(directory: string): Promise<string[]> {
+  const sockets: string[] = [];
+  for (const name of await readdir(directory, { recursive: true })) {
+    const path = join(directory, name);
+    if ((await lstat(path)).isSocket()) sockets.push(path);
+  }
+  return sockets;
 }
 
 /** `diff -r`: undefined if both are the same, else its first lines. */
 async function difference(a: string, b: string): Promise<string | undefined> {
-  const excluded = (await socketNames(a)).map((name) => `--exclude=${name}`);
+  const excluded = (await socketsBelow(a)).map((path) => `--exclude=${basename(path)}`);
   const args = ["--recursive", "--brief", "--no-dereference", ...excluded, "--", a, b];
   const compared = await run("diff", args);
   if (compared.status === 0) return undefined;
@@ -212,9 +216,7 @@ async function copy({ from, to, owner, group }: TakeOver, context: ApplyContext)
   await refuseLackOfSpace(from, to);
   context.progress(`  copying ${from}`);
   await must("cp", ["--archive", "--reflink=auto", "--no-target-directory", "--", from, partial]);
-  for (const entry of await readdir(partial, { recursive: true, withFileTypes: true })) {
-    if (entry.isSocket()) await rm(join(entry.parentPath, entry.name));
-  }
+  for (const socket of await socketsBelow(partial)) await rm(socket);
   await must("chown", ["--recursive", "--no-dereference", `${owner}:${group}`, "--", partial]);
   await must("sync", ["--file-system", "--", partial]);
   context.progress("  comparing (diff -r)");
