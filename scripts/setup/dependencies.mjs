@@ -2,9 +2,10 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { NODE, ROOT } from "./environment.mjs";
+import { SetupError } from "./errors.mjs";
 import { withLock } from "./lock.mjs";
 import { thinned } from "./progress.mjs";
-import { isExecutable, run } from "./run.mjs";
+import { attempt, isExecutable } from "./run.mjs";
 
 /** @typedef {{ packages: Record<string, { version?: string, optional?: boolean, devOptional?: boolean, peer?: boolean }> }} Lock */
 
@@ -51,10 +52,21 @@ export async function ensureDependencies(say) {
     const why = reasons(); // another set-up may have done it meanwhile
     if (why.length === 0) return;
     say(`npm ci, because ${why[0]}${why.length > 1 ? ` (and ${why.length - 1} more)` : ""}`);
-    await run("npm", ["ci", "--no-audit", "--no-fund"], {
+    const { status, stderr } = await attempt("npm", ["ci", "--no-audit", "--no-fund"], {
       cwd: ROOT,
       line: thinned(say),
+    });
+    if (status === 0) return;
+    throw new SetupError({
+      what: "npm ci failed",
+      // npm tells the cause first and its usage after it.
+      received: stderr
+        .split("\n")
+        .filter((line) => /^npm error ./.test(line))
+        .slice(0, 8)
+        .join("\n    "),
       why: "the toolchain and the verbs use the packages that package-lock.json pins",
+      fix: "check that npm's registry can be reached and that the disk has 1 GB free, then run it again",
     });
   });
 }
