@@ -1,0 +1,204 @@
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import test from "ava";
+import { StackProgram } from "./stack-program.ts";
+
+const device = (name: string) => `/dev/disk/by-id/${name}`;
+
+/** alice alone, on an address that belongs to nobody (RFC 5737): nothing here may reach for it. */
+function configOf(program: StackProgram, change: { node?: object; host?: object; top?: object } = {}) {
+  const hostKey = program.key("alice");
+  return {
+    "twofold:hosts": {
+      alice: { address: "192.0.2.10", hostKey, identityFile: join(program.directory, "alice"), ...change.host },
+    },
+    "twofold:node": {
+      name: "alice",
+      network: "regtest",
+      host: "alice",
+      lightningd: { preinstalled: "/usr/bin/lightningd" },
+      volume: { kind: "btrfs", profile: "raid1", devices: [device("a"), device("b")], mount: "/srv/lightning" },
+      wallet: { kind: "sqlite" },
+      ...change.node,
+    },
+    ...change.top,
+  };
+}
+
+const volume = (profile: string, ...devices: string[]) => ({
+  volume: { kind: "btrfs", profile, devices: devices.map(device), mount: "/srv/lightning" },
+});
+
+const up = ["up", "--yes", "--skip-preview"];
+
+test("fails in a preview with every problem of the config at once, and makes nothing", async (t) => {
+  const program = await StackProgram.make();
+  t.teardown(() => program.remove());
+  const config = configOf(program, {
+    node: { walet: {}, network: "bitcoim" },
+    host: { prot: 22 },
+    top: { "twofold:maintenanec": {} },
+  });
+  const { ran, text, carried } = await program.run(["preview"], config);
+  t.not(ran.status, 0);
+  for (const words of [/node\.walet/, /write 'wallet'/, /perhaps bitcoin/, /alice\.prot/, /twofold:maintenanec/]) {
+    t.regex(text, words);
+  }
+  t.notRegex(text, /at file:\/\/|\.ts:\d+/, "no stack trace");
+  t.notRegex(text, /command:remote/, "no resource was declared");
+  t.deepEqual(carried, []);
+});
+
+test("refuses an encrypted value, since a topology is shown in every preview", async (t) => {
+  const program = await StackProgram.make();
+  t.teardown(() => program.remove());
+  await program.run(["config", "set", "twofold:maintenance", "--secret", "{}"], configOf(program));
+  // The operation above has changed the file; it is used as it is.
+  const ran = await program.pulumi(
+    [
+      "preview",
+      "--stack",
+      "engine",
+      "--non-interactive",
+      "--config-file",
+      join(program.directory, "Pulumi.engine.yaml"),
+    ],
+    { cwd: join(import.meta.dirname, "../..") },
+  );
+  t.not(ran.status, 0);
+  t.regex(ran.stdout + ran.stderr, /CONFIG_SECRET: twofold:maintenance[\s\S]*to do: pulumi config rm/);
+});
+
+test("refuses a stand-in plugin for a real node, unless its config allows it", async (t) => {
+  const program = await StackProgram.make();
+  t.teardown(() => program.remove());
+  writeFileSync(join(program.plugins, "STANDIN"), "");
+  const refused = await program.run(["preview"], configOf(program));
+  t.not(refused.ran.status, 0);
+  t.regex(refused.text, /PLUGIN_STANDIN[\s\S]*pulumi plugin install resource command v1\.2\.1/);
+  const allowed = await program.run(["preview"], configOf(program, { top: { "twofold:allowStandins": true } }));
+  t.is(allowed.ran.status, 0, allowed.text);
+  t.regex(allowed.text, /warning: a stand-in is at work for the provider plugin 'command'/);
+});
+
+test("a first preview shows the survival table and needs no host; an up without a change carries out nothing", async (t) => {
+  const program = await StackProgram.make();
+  t.teardown(() => program.remove());
+  const config = configOf(program);
+  const preview = await program.run(["preview"], config);
+  t.is(preview.ran.status, 0, preview.text);
+  t.regex(preview.text, /survival\s*: \{[\s\S]*disk\s*: "yes \| nothing/);
+  t.deepEqual(preview.carried, []);
+
+  const first = await program.run(up, config);
+  t.is(first.ran.status, 0, first.text);
+  t.deepEqual(
+    first.carried.map(({ operation, name }) => `${operation} ${name}`),
+    [
+      "bootstrap",
+      "program",
+      "base-apply",
+      "storage-apply",
+      "maintenance-apply",
+      "witness-apply",
+      "lightningd-apply",
+    ].map((name) => `create alice-${name}`),
+  );
+  const second = await program.run(up, config);
+  t.is(second.ran.status, 0, second.text);
+  t.deepEqual(second.carried, []);
+});
+
+test("a change shows as a difference inside the document, updates just its stage, and replaces nothing", async (t) => {
+  const program = await StackProgram.make();
+  t.teardown(() => program.remove());
+  await program.run(up, configOf(program));
+  const config = configOf(program, { node: volume("raid1c3", "a", "b", "c") });
+  const preview = await program.run(["preview", "--diff"], config);
+  t.regex(preview.text, /profile\s*: "raid1" => "raid1c3"/);
+  t.regex(preview.text, /"\/dev\/disk\/by-id\/c"/);
+  t.notRegex(preview.text, /BEGIN OPENSSH PRIVATE KEY/);
+  const changed = await program.run(up, config);
+  t.is(changed.ran.status, 0, changed.text);
+  t.deepEqual(
+    changed.carried.map(({ operation, name }) => `${operation} ${name}`),
+    ["update alice-storage-apply"],
+  );
+});
+
+test("a rebuilt host is provisioned again from bootstrap to lightningd, and its program is copied anew", async (t) => {
+  const program = await StackProgram.make();
+  t.teardown(() => program.remove());
+  await program.run(up, configOf(program));
+  const { ran, text, carried } = await program.run(
+    up,
+    configOf(program, { host: { hostKey: program.key("rebuilt") } }),
+  );
+  t.is(ran.status, 0, text);
+  const done = carried
+    .filter(({ operation }) => operation !== "delete")
+    .map(({ operation, name }) => `${operation} ${name}`);
+  t.deepEqual(done, [
+    "update alice-bootstrap",
+    "create alice-program",
+    ...["base", "storage", "maintenance", "witness", "lightningd"].map((stage) => `update alice-${stage}-apply`),
+  ]);
+  t.false(
+    carried.some(({ operation, line }) => operation === "delete" && line !== null),
+    "nothing was stopped",
+  );
+});
+
+test("refuses a change that survives less, again and again, until just this table is accepted", async (t) => {
+  const program = await StackProgram.make();
+  t.teardown(() => program.remove());
+  await program.run(up, configOf(program, { node: volume("raid1c3", "a", "b", "c") }));
+  const before = await program.output("survival");
+  const worse = { node: volume("raid1", "a", "b") };
+
+  // The second try is what a check in an `apply` lets through: the first would have recorded the worse table.
+  for (const attempt of ["first", "second"]) {
+    const { ran, text, carried } = await program.run(up, configOf(program, worse));
+    t.not(ran.status, 0, attempt);
+    t.regex(text, /SURVIVES_LESS[\s\S]*two disks of the node's volume die at once, survives: yes → no/, attempt);
+    t.deepEqual(carried, [], attempt);
+    t.deepEqual(await program.output("survival"), before, attempt);
+  }
+
+  const { text } = await program.run(["preview"], configOf(program, worse));
+  const digest = /table: ([0-9a-f]{12})/.exec(text)?.[1] ?? "";
+  const accepted = (table: string) =>
+    configOf(program, { ...worse, top: { "twofold:accept": { table, reason: "a third disk is on its way" } } });
+  const other = await program.run(up, accepted("0123456789ab"));
+  t.regex(other.text, /an acceptance of another table, 0123456789ab/);
+  t.deepEqual(other.carried, []);
+  const taken = await program.run(up, accepted(digest));
+  t.is(taken.ran.status, 0, taken.text);
+  t.is(await program.output("tableDigest"), digest);
+});
+
+test("fails without recording the new table when a stage fails, so that the next up compares with what is there", async (t) => {
+  const program = await StackProgram.make();
+  t.teardown(() => program.remove());
+  await program.run(up, configOf(program));
+  const before = await program.output("tableDigest");
+  const better = configOf(program, { node: volume("raid1c3", "a", "b", "c") });
+  const failed = await program.run(up, better, { RECORD_FAIL: "apply storage" });
+  t.not(failed.ran.status, 0);
+  t.is(await program.output("tableDigest"), before);
+  const next = await program.run(up, better);
+  t.is(next.ran.status, 0, next.text);
+  t.not(await program.output("tableDigest"), before);
+});
+
+test("destroying a stack stops lightningd, and does nothing else to the host", async (t) => {
+  const program = await StackProgram.make();
+  t.teardown(() => program.remove());
+  await program.run(up, configOf(program));
+  const { ran, text, carried } = await program.run(["destroy", "--yes", "--skip-preview"], configOf(program));
+  t.is(ran.status, 0, text);
+  const lines = carried.filter(({ line }) => line !== null);
+  t.is(lines.length, 1);
+  t.regex(lines[0]?.line ?? "", /^\/usr\/local\/lib\/twofold\/run [0-9a-f]{64} stop lightningd$/);
+  t.is(carried[0]?.name, "alice-lightningd-apply", "it goes first");
+});
