@@ -205,15 +205,11 @@ async function build(version, bin, say) {
  * @param {string} bin @param {(line: string) => void} say
  */
 async function goBuild(module, flags, program, bin, say) {
-  await run(
-    "go",
-    ["build", "-v", "-trimpath", "-mod=readonly", "-buildvcs=false", ...flags, "-o", `${bin}/`, program],
-    {
-      cwd: fileURLToPath(new URL(`toolchain/${module}`, import.meta.url)),
-      env: { ...process.env, CGO_ENABLED: "0", GOFLAGS: "", GOWORK: "off" },
-      line: thinned(say, 10),
-      why: "the pinned Pulumi is built from source where its download can't be had",
-      fix: "check that Go is 1.25 or later, that its module proxy can be reached, and that the disk has 6 GB free",
-    },
-  );
+  await run("go", ["build", "-v", "-mod=readonly", "-buildvcs=false", ...flags, "-o", `${bin}/`, program], {
+    cwd: fileURLToPath(new URL(`toolchain/${module}`, import.meta.url)),
+    env: { ...process.env, CGO_ENABLED: "0", GOFLAGS: "", GOWORK: "off" },
+    line: thinned(say, 10),
+    why: "the pinned Pulumi is built from source where its download can't be had",
+    fix: "check that Go is 1.25 or later, that its module proxy can be reached, and that the disk has 6 GB free",
+  });
 }
