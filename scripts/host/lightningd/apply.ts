@@ -1,10 +1,12 @@
 /** Carries out the lightningd stage's own actions. */
 import type { LightningdDocument } from "../contract.ts";
+import { notMounted } from "../gate/mounts.ts";
 import { type ApplyContext, Refusal } from "../stage.ts";
 import { applyInstall } from "./install/install.ts";
 import { setJournalMode } from "./journal.ts";
 import type { LightningdAction } from "./plan.ts";
 import { restartLightningd, startLightningd, stopLightningd } from "./service.ts";
+import { readUnitState } from "./unit.ts";
 
 export async function applyLightningd(
   action: LightningdAction,
@@ -13,6 +15,7 @@ export async function applyLightningd(
 ): Promise<void> {
   switch (action.kind) {
     case "lightningd/require-mount":
+      if ((await notMounted([action.mount])).length === 0) return;
       throw new Refusal({
         code: "lightningd-volume-not-mounted",
         what: "the volume of the lightning directory is not mounted",
@@ -25,7 +28,8 @@ export async function applyLightningd(
     case "lightningd/set-journal-mode":
       return setJournalMode(action.path, document);
     case "lightningd/stop":
-      return stopLightningd(context);
+      if ((await readUnitState()).invocation === action.invocation) await stopLightningd(context);
+      return;
     case "lightningd/start":
       return startLightningd(context);
     case "lightningd/restart":

@@ -19,12 +19,12 @@ interface Own {
 
 export type LightningdAction =
   | InstallAction
-  /** Refuses when it is carried out: a mount point that belongs to the storage stage is empty. */
+  /** Refuses when it is carried out and nothing is mounted there yet: the mount belongs to the storage stage. */
   | (Own & { kind: "lightningd/require-mount"; mount: string })
-  | (Own & { kind: "lightningd/stop" })
+  /** Done only while the unit still runs the start `invocation`, so that it can be repeated; so is a restart. */
+  | (Own & { kind: "lightningd/stop"; invocation: string })
   | (Own & { kind: "lightningd/set-journal-mode"; path: string })
   | (Own & { kind: "lightningd/start" })
-  /** Done only while the unit still runs the start `invocation`, so that it can be repeated. */
   | (Own & { kind: "lightningd/restart"; invocation: string });
 
 type Action = CommonAction | LightningdAction;
@@ -177,7 +177,7 @@ function planRun(
   if (modes.length > 0) {
     const stop = "stop lightningd: the journal mode can be changed only while nobody has the wallet open";
     return [
-      { kind: "lightningd/stop", item: UNIT_ITEM, summary: stop, consequence: true },
+      { kind: "lightningd/stop", item: UNIT_ITEM, summary: stop, invocation: unit.invocation, consequence: true },
       ...modes,
       start(`start ${LIGHTNINGD.unit} again`, true),
     ];

@@ -1,0 +1,263 @@
+/** The lightningd stage on a real host: programs, config, unit, journal mode; with the lab daemon, or the real one where it is given. */
+import { execFileSync } from "node:child_process";
+import { createHash, randomUUID } from "node:crypto";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import test from "ava";
+import type {
+  BaseDocument,
+  LightningdDocument,
+  LightningdInstall,
+  StorageDocument,
+  WitnessDocument,
+} from "../../scripts/host/contract.ts";
+import { lightningdDocument } from "../fixtures/lightningd/document.ts";
+import { TestHost } from "../helpers/host.ts";
+
+const NODE = "/usr/local/lib/twofold-lab/node";
+const BACKEND = "/usr/local/lib/twofold-lab/chain-backend";
+const MAIN = lightningdDocument().wallet.main;
+const REAL = process.env.TWOFOLD_LIGHTNINGD_ARCHIVE;
+const ARCHIVE = "/root/lightningd.tar.xz";
+
+/** One kernel knows all hosts' filesystems, and takes two of one UUID for one. */
+const UUID = randomUUID();
+
+let host: TestHost;
+let sha256: string;
+const work = mkdtempSync(join(tmpdir(), "twofold-lightningd-"));
+
+const base: BaseDocument = {
+  stage: "base",
+  host: "alice",
+  packages: ["btrfs-progs", "curl", "gpg", "gpgv", "libpq5", "libsodium23", "libsqlite3-0", "sqlite3", "xz-utils"],
+  user: { name: "bitcoin", home: "/var/lib/bitcoin" },
+};
+const witness: WitnessDocument = {
+  stage: "witness",
+  host: "alice",
+  directory: "/var/lib/twofold/witness",
+  node: { name: "alice", user: "bitcoin", group: "bitcoin" },
+  writers: [],
+};
+const storage = (): StorageDocument => ({
+  stage: "storage",
+  host: "alice",
+  volumes: [
+    {
+      name: "lightning",
+      uuid: UUID,
+      label: "alice-lightning",
+      profile: "raid1",
+      devices: host.disks.slice(0, 2),
+      mount: "/srv/lightning",
+      options: "defaults,autodefrag,nofail,x-systemd.device-timeout=30s",
+      minimumDeviceBytes: 2 ** 29,
+      directories: [{ path: "/srv/lightning/lightning", owner: "bitcoin", group: "bitcoin", mode: "0700" }],
+    },
+  ],
+});
+const desired = (given: Partial<LightningdDocument> = {}): LightningdDocument =>
+  lightningdDocument({
+    install: { kind: "archive", source: ARCHIVE, sha256 },
+    options: { alias: "alice", "disable-plugin": ["bcli"], plugin: [BACKEND] },
+    ...given,
+  });
+const withInstall = (install: LightningdInstall) => desired({ install });
+
+const copyIn = (file: string, to: string) => execFileSync("docker", ["cp", file, `${host.container}:${to}`]);
+const property = (name: string) =>
+  host.must("systemctl", "show", "--value", `--property=${name}`, "lightningd.service");
+const cli = async (...words: string[]) =>
+  JSON.parse(await host.must("/opt/twofold/bin/lightning-cli", "--conf=/etc/lightningd/lightningd.conf", ...words));
+/** Bytes 18 and 19 of main: 1 1 is a rollback journal, 2 2 is WAL. */
+const header = async () =>
+  (await host.must("od", "--address-radix=n", "--skip-bytes=18", "--read-bytes=2", "--format=u1", MAIN)).split(/\s+/);
+const refusal = async (document: LightningdDocument) => {
+  const { status, stdout, stderr } = await host.program(["apply", "lightningd", "machine"], document);
+  return status === 3 ? stderr : `status ${status}: ${stdout}${stderr}`;
+};
+const unpacked = async () =>
+  (await host.must("find", "/opt/twofold", "-mindepth", "1", "-maxdepth", "1")).split("\n").sort();
+
+test.before(async (t) => {
+  if (!REAL) t.log("not proved with the real lightningd: TWOFOLD_LIGHTNINGD_ARCHIVE is not set");
+  const pack = join(import.meta.dirname, "../../scripts/standins/lightningd/pack.ts");
+  execFileSync(process.execPath, [pack, join(work, "lab.tar.xz"), "--chain-backend", join(work, "chain-backend")]);
+  const archive = REAL ?? join(work, "lab.tar.xz");
+  sha256 = createHash("sha256").update(readFileSync(archive)).digest("hex");
+  host = await TestHost.start({ disks: 2 });
+  await host.must("mkdir", "-p", "/usr/local/lib/twofold-lab");
+  copyIn(process.execPath, NODE);
+  copyIn(join(work, "chain-backend"), BACKEND);
+  copyIn(archive, ARCHIVE);
+  await host.must("chmod", "0755", NODE, BACKEND);
+  for (const document of [base, storage(), witness]) await host.apply(document);
+});
+test.after.always(async () => {
+  await host?.stop();
+  rmSync(work, { recursive: true, force: true });
+});
+
+test.serial("refuses an archive with a wrong checksum, and unpacks nothing", async (t) => {
+  const before = await host.fingerprint();
+  t.regex(
+    await refusal(withInstall({ kind: "archive", source: ARCHIVE, sha256: "f".repeat(64) })),
+    /lightningd-checksum/,
+  );
+  t.is(await host.fingerprint(), before);
+  t.is((await host.exec(["test", "-e", "/opt/twofold"])).status, 1);
+});
+
+test.serial("refuses an archive that can't be downloaded, and unpacks nothing", async (t) => {
+  const source = "https://127.0.0.1:1/lightningd.tar.xz";
+  t.regex(await refusal(withInstall({ kind: "archive", source, sha256 })), /lightningd-download[\s\S]*curl: \(7\)/);
+  t.deepEqual(await unpacked(), [""]);
+});
+
+test.serial(
+  "refuses a release that another key signed or that was changed, and takes one that the declared key signed",
+  async (t) => {
+    const make = `
+    set -eu
+    export GNUPGHOME=$(mktemp -d)
+    cp ${ARCHIVE} "$1/clightning-v26.06.6-Ubuntu-24.04-amd64.tar.xz"
+    (cd "$1" && sha256sum clightning-* > SHA256SUMS-v26.06.6)
+    for name in signer other; do gpg --batch --quiet --passphrase '' --quick-gen-key "$name <$name@example.org>" ed25519 sign never; done
+    gpg --batch --quiet --user other --user signer --armor --output "$1/SHA256SUMS-v26.06.6.asc" --detach-sign "$1/SHA256SUMS-v26.06.6"
+    gpg --armor --export signer > "$1/key.asc"
+    gpg --armor --export other > "$1/other.asc"
+    gpg --with-colons --list-keys signer other | awk -F: '$1 == "pub" { p = 1 } $1 == "fpr" && p { print $10; p = 0 }'
+    gpgconf --kill all`;
+    await host.must("apt-get", "install", "--yes", "--quiet", "--no-install-recommends", "gpg-agent", "gpgconf");
+    await host.must("mkdir", "-p", "/root/release", "/root/changed");
+    const { stdout } = await host.exec(["sh", "-s", "--", "/root/release"], make);
+    const [signer = "", other = ""] = stdout.trim().split("\n").slice(-2);
+    await host.must("cp", "-a", "/root/release/.", "/root/changed");
+    await host.must("sh", "-c", "printf x >> /root/changed/clightning-v26.06.6-Ubuntu-24.04-amd64.tar.xz");
+    const release = (directory: string, key: string, fingerprint: string) =>
+      withInstall({
+        kind: "release",
+        version: "v26.06.6",
+        baseUrl: `file://${directory}`,
+        keyFile: `/root/release/${key}`,
+        fingerprint,
+      });
+
+    t.regex(await refusal(release("/root/release", "key.asc", other)), /release-key/);
+    t.regex(await refusal(release("/root/changed", "key.asc", signer)), /lightningd-checksum/);
+    await host.must("sh", "-c", "echo >> /root/changed/SHA256SUMS-v26.06.6");
+    t.regex(await refusal(release("/root/changed", "key.asc", signer)), /release-signature/);
+    t.deepEqual(await unpacked(), [""]);
+
+    const changed = await host.apply(release("/root/release", "key.asc", signer));
+    t.true(changed.includes("program:/opt/twofold/lightningd-v26.06.6"));
+    t.is(await host.must("readlink", "/opt/twofold/bin"), "/opt/twofold/lightningd-v26.06.6/usr/bin");
+  },
+);
+
+test.serial("a new node is installed and enabled, waits for init, and a second apply changes nothing", async (t) => {
+  await host.apply(desired());
+  t.is(await property("UnitFileState"), "enabled");
+  t.is(await property("ActiveState"), "inactive");
+  const before = await host.fingerprint("/opt/twofold");
+  t.deepEqual(await host.apply(desired()), []);
+  t.is(await host.fingerprint("/opt/twofold"), before);
+  t.deepEqual(await host.drift(desired()), []);
+});
+
+test.serial("init starts it in WAL, and another apply doesn't touch the running process", async (t) => {
+  const { status, stderr } = await host.program(["init"], []);
+  t.is(status, 0, stderr);
+  t.deepEqual(await header(), ["2", "2"]);
+  const pid = await property("MainPID");
+  t.deepEqual(await host.apply(desired()), []);
+  t.is(await property("MainPID"), pid);
+  t.is((await cli("getinfo")).alias, "alice");
+});
+
+test.serial("a changed option restarts lightningd once", async (t) => {
+  const pid = await property("MainPID");
+  const changed = desired({ options: { ...desired().options, alias: "bob" } });
+  t.true((await host.apply(changed)).includes("unit:lightningd.service"));
+  t.not(await property("MainPID"), pid);
+  t.is((await cli("getinfo")).alias, "bob");
+  const now = await property("MainPID");
+  t.deepEqual(await host.apply(changed), []);
+  t.is(await property("MainPID"), now);
+  await host.apply(desired());
+});
+
+test.serial(
+  "the journal mode of a running node is changed with lightningd stopped, and its invoices are still there",
+  async (t) => {
+    await cli("invoice", "1000", "before", "x");
+    const { wallet } = desired();
+    await host.apply(desired({ wallet: { ...wallet, journalMode: "delete" } }));
+    t.deepEqual(await header(), ["1", "1"]);
+    await host.apply(desired());
+    t.deepEqual(await header(), ["2", "2"]);
+    t.is((await cli("listinvoices", "before")).invoices.length, 1);
+  },
+);
+
+test.serial(
+  "fails with lightningd's own words when it can't live with an option, and a corrected one brings it back",
+  async (t) => {
+    const wrong = desired({ options: { ...desired().options, nonsense: "1" } });
+    const { status, stderr } = await host.program(["apply", "lightningd", "machine"], wrong);
+    t.is(status, 1);
+    t.regex(stderr, /each time it is started[\s\S]*nonsense/);
+    await host.apply(desired());
+    t.is((await cli("getinfo")).alias, "alice");
+    t.deepEqual(await host.drift(desired()), []);
+  },
+);
+
+test.serial("a changed program, config, unit or directory is named by check, and put back", async (t) => {
+  const tree = `/opt/twofold/lightningd-${sha256.slice(0, 12)}`;
+  const tampered: Record<string, string[]> = {
+    [`program:${tree}`]: ["sh", "-c", `echo >> ${tree}/usr/bin/lightning-cli`],
+    "symlink:/opt/twofold/bin": ["ln", "-sfn", "/usr/bin", "/opt/twofold/bin"],
+    "file:/etc/lightningd/lightningd.conf": ["sh", "-c", "echo offline >> /etc/lightningd/lightningd.conf"],
+    "file:/etc/twofold/gate.json": ["chmod", "0644", "/etc/twofold/gate.json"],
+    "file:/usr/local/lib/twofold/start-lightningd": ["rm", "/usr/local/lib/twofold/start-lightningd"],
+    "directory:/srv/lightning/lightning/regtest": ["chmod", "0755", "/srv/lightning/lightning/regtest"],
+    "file:/etc/systemd/system/lightningd.service": ["sh", "-c", "echo >> /etc/systemd/system/lightningd.service"],
+    "unit:lightningd.service": ["systemctl", "disable", "--quiet", "lightningd.service"],
+  };
+  for (const [item, command] of Object.entries(tampered)) {
+    await host.must(...command);
+    t.deepEqual(await host.drift(desired()), [item]);
+    const { status, stderr } = await host.program(["repair"], [desired()]);
+    t.is(status, 0, stderr);
+    t.deepEqual(await host.drift(desired()), [], item);
+  }
+  t.is((await cli("getinfo")).alias, "alice");
+});
+
+test.serial("stop waits until lightningd is gone and leaves its data, and an apply starts it again", async (t) => {
+  const { status, stdout } = await host.program(["stop", "lightningd"]);
+  t.is(status, 0, stdout);
+  t.is(await property("ActiveState"), "inactive");
+  t.is(await property("UnitFileState"), "enabled");
+  t.deepEqual(await host.drift(desired()), ["unit:lightningd.service"]);
+  t.deepEqual(await host.apply(desired()), ["unit:lightningd.service"]);
+  t.is((await cli("listinvoices", "before")).invoices.length, 1);
+});
+
+test.serial("the unit is exposed no more than a hardened one (systemd-analyze security, 0 to 10)", async (t) => {
+  const said = await host.must("systemd-analyze", "security", "--no-pager", "--threshold=20", "lightningd.service");
+  t.regex(said, /Overall exposure level for lightningd.service: [01]\.\d/);
+});
+
+test.serial("refuses an apply while the volume isn't mounted, and writes nothing under its mount point", async (t) => {
+  await host.must("systemctl", "stop", "lightningd.service");
+  await host.must("umount", "/srv/lightning");
+  t.regex(await refusal(desired()), /lightningd-volume-not-mounted/);
+  t.is(await host.must("ls", "-A", "/srv/lightning"), "");
+  await host.apply(storage());
+  await host.apply(desired());
+  t.is((await cli("getinfo")).alias, "alice");
+});
