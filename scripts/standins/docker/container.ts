@@ -56,8 +56,10 @@ export const container: ResourceKind = {
   async read(id, state) {
     try {
       const now = await engine.getContainer(id).inspect();
-      // Says that it has to be started: the next `up` finds a difference to the input.
-      const stopped = now.State.Running ? {} : { mustRun: false };
+      // Differs from the inputs, so that the next `up` starts it; one with ports is made anew, since it has none while it is
+      // stopped (both as in the real plugin).
+      const { ports = [] } = plain(state) as Inputs;
+      const stopped = now.State.Running ? {} : { mustRun: false, ...(ports.length > 0 ? { ports: [] } : {}) };
       return { id, props: { ...state, ...outputsOf(now), ...stopped } };
     } catch (error) {
       if (isAbsent(error)) return { id: "", props: {} };

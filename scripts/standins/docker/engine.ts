@@ -2,7 +2,7 @@
 import { isDeepStrictEqual } from "node:util";
 import type { DiffResult } from "@pulumi/pulumi/provider/index.js";
 import Docker from "dockerode";
-import { type Properties, plain } from "../wire.ts";
+import { isRecord, type Properties, plain } from "../wire.ts";
 
 /** DOCKER_HOST if set, else /var/run/docker.sock. The real plugin's own setting for it, `docker:host`, does not arrive here. */
 export const engine = new Docker();
@@ -22,27 +22,31 @@ export function isAbsent(error: unknown): boolean {
 }
 
 /**
- * Compares the inputs named by `known` with the state that came of them. Lists named by `sets` have no order in the real
- * plugin; everything but `updated` makes the resource anew, the old one first, because its name is taken.
+ * Compares the inputs named by `known` with the state that came of them or that a refresh has read. Lists in those named by
+ * `sets` have no order in the real plugin. Everything but `updated` makes the resource anew, the old one first, because its
+ * name is taken.
  */
 export function diffOf(
   state: Properties,
   inputs: Properties,
   keys: { known: readonly string[]; sets: readonly string[]; updated: readonly string[] },
 ): DiffResult {
-  const before = inAnyOrder(plain(state) as Properties, keys.sets);
-  const after = inAnyOrder(plain(inputs) as Properties, keys.sets);
-  const changed = keys.known.filter((key) => !isDeepStrictEqual(before[key], after[key]));
-  if (changed.length === 0) return { changes: false };
+  const before = plain(state) as Properties;
+  const after = plain(inputs) as Properties;
+  const comparable = (key: string, value: unknown): unknown => (keys.sets.includes(key) ? inOneOrder(value) : value);
+  const changed = keys.known.filter(
+    (key) => !isDeepStrictEqual(comparable(key, before[key]), comparable(key, after[key])),
+  );
   const replaces = changed.filter((key) => !keys.updated.includes(key));
-  // `changes` is left out: the engine then compares for itself and can show what changed inside each input.
-  return { replaces, deleteBeforeReplace: true };
+  return { changes: changed.length > 0, replaces, deleteBeforeReplace: replaces.length > 0 };
 }
 
-function inAnyOrder(properties: Properties, sets: readonly string[]): Properties {
-  const sorted = (value: unknown): unknown =>
-    Array.isArray(value) ? value.map((item) => JSON.stringify(item)).sort() : value;
-  return Object.fromEntries(
-    Object.entries(properties).map(([key, value]) => [key, sets.includes(key) ? sorted(value) : value]),
-  );
+/** Text that is the same for values which differ only in the order of their lists or keys. */
+function inOneOrder(value: unknown): string {
+  if (Array.isArray(value)) return `[${value.map(inOneOrder).sort().join()}]`;
+  if (!isRecord(value)) return JSON.stringify(value) ?? "";
+  return `{${Object.keys(value)
+    .sort()
+    .map((key) => `${JSON.stringify(key)}:${inOneOrder(value[key])}`)
+    .join()}}`;
 }
