@@ -42,7 +42,10 @@ test("a run that is at work on the host is said beside the drift that it may be 
 });
 
 test("a missing host program is drift, since repair brings it back", (t) => {
-  t.regex(checkText([noProgram]), /alice: 1 item differs\n {2}program:host: no such file; 'repair' installs this version/);
+  t.regex(
+    checkText([noProgram]),
+    /alice: 1 item differs\n {2}program:host: no such file; 'repair' installs this version/,
+  );
   t.is(checkStatus([noProgram]), EXIT.drift);
 });
 
