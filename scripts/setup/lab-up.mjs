@@ -20,11 +20,15 @@ import { steps } from "./progress.mjs";
 import { cancelDeadLock, ensureStack, labEnvironment, resourceIds, up } from "./pulumi.mjs";
 import { attempt, run } from "./run.mjs";
 import { ensureToolchain, sha256Of } from "./toolchain.mjs";
+import { waitUntil } from "./wait.mjs";
 
 /** Where the hosts see the lab's tools (stacks/lab.ts). */
 const CHAIN_BACKEND = "/usr/local/lib/twofold-lab/chain-backend";
 /** Below the range from which the kernel takes ports for outgoing connections (ip_local_port_range). */
 const PORTS = { first: 20000, last: 29999 };
+
+/** Seconds for a host to boot; it takes 1 to 3, and up to fstab's 30 s device timeout for each disk that doesn't come. */
+const BOOT_SECONDS = 120;
 
 /**
  * @typedef {object} Lab
@@ -277,12 +281,38 @@ async function applyStack(places, journal, env, output) {
   const missing = [...recorded.container, ...recorded.network].some(
     (id) => ![...there.container, ...there.network].includes(id),
   );
-  const stopped = there.container.filter((id) => recorded.container.includes(id));
-  if (stopped.length > 0) await run("docker", ["start", ...stopped]);
+  await boot(
+    there.container.filter((id) => recorded.container.includes(id)),
+    output.log,
+  );
   try {
     await up(places, env, { refresh: missing, ...output });
   } finally {
     for (const host of Object.keys(journal.hosts)) harvestPackages(packagesOf(places, host));
+  }
+}
+
+/**
+ * Starts hosts that stand still, as after a reboot of this machine, and waits until they have booted.
+ * @param {string[]} containers @param {(line: string) => void} log
+ */
+async function boot(containers, log) {
+  const running = (await run("docker", ["container", "ls", "--quiet", "--no-trunc"])).split("\n");
+  for (const container of containers.filter((id) => !running.includes(id))) {
+    log(`starting host ${container.slice(0, 12)}`);
+    await run("docker", ["start", container]);
+    // "degraded" is booted too: a unit that failed is for `./twofold status` to tell.
+    const booted = async () => {
+      const { stdout } = await attempt("docker", ["exec", container, "systemctl", "is-system-running"]);
+      return /^(running|degraded)$/.test(stdout.trim());
+    };
+    if (await waitUntil(booted, BOOT_SECONDS)) continue;
+    throw new SetupError({
+      what: "a lab host doesn't boot",
+      received: `container ${container.slice(0, 12)}, ${BOOT_SECONDS} s after its start`,
+      why: "its node can't be reached",
+      fix: `docker exec ${container.slice(0, 12)} systemctl list-jobs says what it waits for`,
+    });
   }
 }
 
