@@ -79,6 +79,7 @@ export function unexpected(host: Host, words: string[], { status, stdout, stderr
   });
 }
 
-function lastLines(text: string): string {
+/** The end of an output, indented for a message. Pure. */
+export function lastLines(text: string): string {
   return text.trim().split("\n").slice(-8).join("\n    ");
 }

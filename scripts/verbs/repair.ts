@@ -2,7 +2,7 @@
 import { createInterface } from "node:readline/promises";
 import { EXIT, type StageDocument } from "../host/contract.ts";
 import { Refusal } from "../host/stage.ts";
-import { callHost, unexpected } from "./ask.ts";
+import { callHost, lastLines } from "./ask.ts";
 import { checkHosts, checkStatus, checkText, driftOf } from "./check.ts";
 import { installProgram } from "./install-program.ts";
 import { loadStack } from "./load.ts";
@@ -60,9 +60,10 @@ async function repairHost(host: Host, documents: StageDocument[], programIsMissi
     });
     return result.status === EXIT.ok
       ? { host: host.name, changed }
-      : { host: host.name, changed, error: unexpected(host, ["repair"], result).message };
+      : { host: host.name, changed, error: lastLines(result.stderr || result.stdout) };
   } catch (error) {
     if (error instanceof Refusal) {
+      progress(error.message);
       return { host: host.name, changed, error: error.message };
     }
     throw error;
@@ -92,7 +93,7 @@ function print(options: { json?: true }, stack: string, outcomes: Outcome[]): vo
       `${host}: ${changed.length === 0 ? "nothing was put back" : `put back ${changed.join(", ")}`}\n`,
     );
     if (error !== undefined) {
-      process.stderr.write(`${host}: ${error}\n`);
+      process.stderr.write(`${host}: not repaired, for the reason above\n`);
     }
   }
   if (outcomes.length === 0) {

@@ -65,15 +65,19 @@ function volumeLines(volume: VolumeStatus): string[] {
     return [`volume ${volume.name} at ${volume.mount}: NOT MOUNTED: ${volume.problem ?? ""}`];
   }
   const free = volume.bytesFree === undefined ? "" : `, ${gibibytes(volume.bytesFree)} free`;
-  const profiles =
-    volume.profiles.join() === volume.profile
-      ? volume.profile
-      : `${volume.profiles.join(" and ")}, DECLARED AS ${volume.profile}`;
   return [
-    `volume ${volume.name} at ${volume.mount}: mounted, ${profiles}${free}`,
+    `volume ${volume.name} at ${volume.mount}: mounted, ${profileText(volume)}${free}`,
     ...volume.devices.map((device) => `  device ${deviceText(device)}`),
     `  ${scrubText(volume.scrub)}`,
   ];
+}
+
+/** A filesystem on one device keeps its metadata twice, as mkfs.btrfs(8) does by itself. */
+function profileText({ profile, profiles }: VolumeStatus): string {
+  const expected = profile === "single" ? ["dup", "single"] : [profile];
+  return profiles.every((each) => expected.includes(each))
+    ? profile
+    : `${profiles.join(" and ")}, DECLARED AS ${profile}`;
 }
 
 function deviceText({ id, path, bytes, errors }: DeviceStatus): string {

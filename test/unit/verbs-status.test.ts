@@ -1,0 +1,90 @@
+import test from "ava";
+import type { HostStatus } from "../../scripts/host/commands/status.ts";
+import type { VolumeStatus } from "../../scripts/host/status/volume.ts";
+import { hostText } from "../../scripts/verbs/status.ts";
+
+const none = { write: 0, read: 0, flush: 0, corruption: 0, generation: 0 };
+const volume: VolumeStatus = {
+  name: "lightning",
+  mount: "/srv/lightning",
+  mounted: true,
+  profile: "raid1",
+  profiles: ["raid1"],
+  devices: [
+    { id: 1, path: "/dev/sda", bytes: 2 ** 30, errors: none },
+    { id: 2, path: "/dev/sdb", bytes: 2 ** 30, errors: none },
+  ],
+  scrub: { started: "2026-11-22T00:00:00.000Z", state: "finished", errors: "no errors found", uncorrectable: 0 },
+  bytesFree: 2 ** 29,
+};
+const textOf = (value: Partial<HostStatus>) =>
+  hostText({
+    host: "alice",
+    kind: "answer",
+    status: 0,
+    value: { host: "alice", volumes: [], node: undefined, gate: undefined, ...value },
+  });
+
+test("a healthy volume is told without alarm", (t) => {
+  t.is(
+    textOf({ volumes: [volume] }),
+    [
+      "alice",
+      "  volume lightning at /srv/lightning: mounted, raid1, 0.5 GiB free",
+      "    device 1: /dev/sda, 1.0 GiB, no errors",
+      "    device 2: /dev/sdb, 1.0 GiB, no errors",
+      "    last scrub 2026-11-22T00:00:00.000Z: finished, no errors found",
+      "",
+    ].join("\n"),
+  );
+});
+
+test("a missing device, device errors, foreign chunks and lost data are told in capitals", (t) => {
+  const text = textOf({
+    volumes: [
+      {
+        ...volume,
+        profiles: ["raid1", "single"],
+        devices: [
+          { id: 1, path: "/dev/sda", bytes: 2 ** 30, errors: { ...none, write: 3, corruption: 7 } },
+          { id: 2, path: undefined, bytes: 0, errors: none },
+        ],
+        scrub: { started: "2026-11-22T00:00:00.000Z", state: "finished", errors: "csum=7", uncorrectable: 5 },
+      },
+    ],
+  });
+  t.regex(text, /raid1 and single, DECLARED AS raid1/);
+  t.regex(text, /device 1: .*ERRORS: write 3, corruption 7/);
+  t.regex(text, /device 2: MISSING/);
+  t.regex(text, /csum=7, 5 UNCORRECTABLE/);
+});
+
+test("metadata that is kept twice on one device is no other profile than single", (t) => {
+  t.regex(textOf({ volumes: [{ ...volume, profile: "single", profiles: ["dup", "single"] }] }), /mounted, single,/);
+  t.regex(textOf({ volumes: [{ ...volume, profile: "raid1", profiles: ["dup"] }] }), /dup, DECLARED AS raid1/);
+});
+
+test("a volume that is not mounted says why, and nothing of its devices", (t) => {
+  const text = textOf({ volumes: [{ ...volume, mounted: false, problem: "nothing is mounted there", devices: [] }] });
+  t.regex(text, /NOT MOUNTED: nothing is mounted there/);
+});
+
+test("a node tells its id when it answers, and where to look when it does not", (t) => {
+  const unit = { active: "active", sub: "running", since: "2026-11-23T05:00:00.000Z", restarts: 2, lastStatus: 0 };
+  const info = { id: "02ab", alias: "alice", version: "v26.06.6", blockheight: 9, peers: 1, activeChannels: 3 };
+  const up = textOf({ node: { name: "alice", network: "bitcoin", unit, info } });
+  t.regex(up, /node alice \(bitcoin\): active, running since 2026-11-23T05:00:00\.000Z, restarted 2 times/);
+  t.regex(up, /id 02ab\n.*alias alice, v26\.06\.6, block 9, 1 peers, 3 active channels/);
+  t.regex(
+    textOf({ node: { name: "alice", network: "bitcoin", unit, info: undefined } }),
+    /does not answer; journalctl/,
+  );
+});
+
+test("a host without an answer is told with the reason, and with what to do if it only lacks the program", (t) => {
+  t.is(
+    hostText({ host: "vault", kind: "failed", error: "ssh/unreachable: x" }),
+    "vault: no answer\n  ssh/unreachable: x\n",
+  );
+  t.regex(hostText({ host: "vault", kind: "no-program", error: "x" }), /to do: run pulumi up/);
+});
