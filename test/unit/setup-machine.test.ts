@@ -11,7 +11,7 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import test from "ava";
+import test, { type ExecutionContext } from "ava";
 import { harvestPackages, seedPackages } from "../../scripts/setup/apt-cache.mjs";
 import { writeAtomically } from "../../scripts/setup/files.mjs";
 import { withLock } from "../../scripts/setup/lock.mjs";
@@ -51,19 +51,21 @@ test("only one at a time holds a lock, and its file is gone with the last one", 
 });
 
 /** Another process that takes the lock, says so and keeps it. */
-async function holder(file: string): Promise<ChildProcess> {
+async function holder(t: ExecutionContext, file: string): Promise<ChildProcess> {
   const program = `import { withLock } from ${JSON.stringify(LOCK)};
     await withLock(${JSON.stringify(file)}, () => {}, () => { console.log("held"); return new Promise((resolve) => process.stdin.once("data", resolve)); });`;
   const child = spawn(process.execPath, ["--input-type=module", "--eval", program], {
     stdio: ["pipe", "pipe", "inherit"],
   });
+  // ava waits for whatever a test leaves running.
+  t.teardown(() => child.kill("SIGKILL"));
   await new Promise((resolve) => child.stdout.once("data", resolve));
   return child;
 }
 
 test("a killed holder leaves no lock behind", async (t) => {
   const file = join(directory, "two/lock");
-  const child = await holder(file);
+  const child = await holder(t, file);
   child.kill("SIGKILL");
   const started = Date.now();
   t.is(
@@ -79,7 +81,7 @@ test("a killed holder leaves no lock behind", async (t) => {
 
 test("who waits is told for whom", async (t) => {
   const file = join(directory, "three/lock");
-  const child = await holder(file);
+  const child = await holder(t, file);
   const said: string[] = [];
   const mine = withLock(
     file,
@@ -88,7 +90,7 @@ test("who waits is told for whom", async (t) => {
   );
   t.true(await waitUntil(() => said.length > 0, 10));
   t.regex(said[0] ?? "", new RegExp(`process ${child.pid}`));
-  child.stdin?.write("go\n");
+  child.stdin?.end("go\n");
   t.is(await mine, "mine");
 });
 
