@@ -1,0 +1,23 @@
+/**
+ * What Pulumi starts. JavaScript, because an older Node would say of TypeScript only that it does not know the file's extension.
+ */
+import { RunError } from "@pulumi/pulumi";
+
+/** The first Node that runs TypeScript as it is (nodejs.org/api/typescript.html). */
+const NEEDED = [22, 18];
+
+export default async function program() {
+  const [major = 0, minor = 0] = process.versions.node.split(".").map(Number);
+  if (major < NEEDED[0] || (major === NEEDED[0] && minor < NEEDED[1])) {
+    throw new RunError(
+      [
+        "NODE_TOO_OLD: the Node that Pulumi found can't run this program",
+        `  received: ${process.execPath}, version ${process.versions.node}`,
+        `  why: the program is TypeScript, which Node runs by itself from ${NEEDED.join(".")} on`,
+        "  to do: use 'npx pulumi', which takes the project's own Node, or put a newer Node first on PATH",
+      ].join("\n"),
+    );
+  }
+  const { default: twofold } = await import("./index.ts");
+  return twofold();
+}
