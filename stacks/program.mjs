@@ -4,16 +4,16 @@
 import { RunError } from "@pulumi/pulumi";
 
 /** The first Node that runs TypeScript as it is (nodejs.org/api/typescript.html). */
-const NEEDED = [22, 18];
+const NEEDED = { major: 22, minor: 18 };
 
 export default async function program() {
   const [major = 0, minor = 0] = process.versions.node.split(".").map(Number);
-  if (major < NEEDED[0] || (major === NEEDED[0] && minor < NEEDED[1])) {
+  if (major < NEEDED.major || (major === NEEDED.major && minor < NEEDED.minor)) {
     throw new RunError(
       [
         "NODE_TOO_OLD: the Node that Pulumi found can't run this program",
         `  received: ${process.execPath}, version ${process.versions.node}`,
-        `  why: the program is TypeScript, which Node runs by itself from ${NEEDED.join(".")} on`,
+        `  why: the program is TypeScript, which Node runs by itself from ${NEEDED.major}.${NEEDED.minor} on`,
         "  to do: use 'npx pulumi', which takes the project's own Node, or put a newer Node first on PATH",
       ].join("\n"),
     );
