@@ -65,7 +65,10 @@ export async function listLoops(directory) {
  */
 export async function detachLoopsBelow(directory) {
   let left = await listLoops(directory);
-  for (const { device } of left) await attempt("losetup", ["--detach", device]);
+  for (const { device } of left) {
+    await forgetBtrfs(device);
+    await attempt("losetup", ["--detach", device]);
+  }
   // One that is still mounted somewhere is detached by the kernel at its last unmount.
   await waitUntil(async () => {
     left = await listLoops(directory);
@@ -78,6 +81,19 @@ export async function detachLoopsBelow(directory) {
     why: "their files can't be given up before",
     fix: "see what uses them (grep loop /proc/*/mountinfo), then run it again",
   });
+}
+
+/**
+ * Makes the kernel forget that it has seen a BTRFS on the device. Otherwise it takes the next filesystem of that UUID for
+ * an older copy of this one and refuses to mount it (EEXIST): a lab of the same name has the same UUIDs.
+ * @param {string} device
+ */
+async function forgetBtrfs(device) {
+  // A killed container's mount takes a moment to go. Any other failure means that there is nothing to forget.
+  await waitUntil(async () => {
+    const { stdout, stderr } = await attempt("btrfs", ["device", "scan", "--forget", device]);
+    return !/busy/i.test(stdout + stderr);
+  }, RELEASE_SECONDS);
 }
 
 /**
