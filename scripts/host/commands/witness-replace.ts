@@ -30,14 +30,13 @@ function parse(text: string): Mark {
 }
 
 export const witnessReplace: Command = {
-  usage: "witness-replace NODE < MARK",
+  usage: "witness-replace < MARK",
   summary: "put the mark that 'witness-rebuild' has made in place of the one on this host, whatever that says",
   async run(args) {
-    expectArguments(witnessReplace, args, 1);
+    expectArguments(witnessReplace, args, 0);
     requireRoot();
-    const [node = ""] = args;
     const mark = parse(await readStdin());
-    if (mark.node !== node) refuse("the mark is another node's", mark.node, `give a mark of ${node}`);
+    const { node } = mark;
     const directory = nodeDirectory(node);
     const place = await readEntry(directory, await readAccounts());
     if (place?.kind !== "directory")

@@ -1,0 +1,312 @@
+/** The gate, the witness and the repairs on two real hosts; with the lab daemon, or the real one where it is given. */
+import test from "ava";
+import {
+  answers,
+  digests,
+  eventually,
+  gate,
+  MAIN,
+  type Pair,
+  provision,
+  REAL,
+  REPLICA_ON_VAULT,
+  rpc,
+  SECRET,
+  start,
+  startPair,
+  stop,
+  succeeded,
+} from "./gate-pair.ts";
+
+let pair: Pair;
+/** main, replica and hsm_secret as the tests begin, with the versions that they had. */
+const SAVED = "/root/saved";
+
+test.before(async (t) => {
+  if (!REAL) t.log("not proved with the real lightningd: TWOFOLD_LIGHTNINGD_ARCHIVE is not set");
+  pair = await startPair();
+});
+test.after.always(async () => {
+  await pair?.down();
+});
+
+const invoices = async (count: number) => {
+  for (let made = 0; made < count; made++) await rpc(pair, "invoice", "1000", `l${process.hrtime.bigint()}`, "x");
+};
+const version = async () => {
+  const { seen } = await gate(pair);
+  return seen.main.state === "wallet" ? seen.main.version : -1;
+};
+const witnessed = async (host: "alice" | "vault") =>
+  JSON.parse(await pair[host].must("cat", "/var/lib/twofold/witness/alice/mark.json")) as {
+    dataVersion: number;
+    exact: boolean;
+  };
+
+/** A stopped node whose files are kept, so that each test can spoil them and put them back. */
+async function save(): Promise<void> {
+  for (const [host, path] of [
+    [pair.alice, "/srv/lightning/lightning/regtest"],
+    [pair.vault, "/srv/replicas/alice/wallet"],
+  ] as const) {
+    await host.must("rm", "-rf", SAVED);
+    await host.must("cp", "-a", path, SAVED);
+  }
+}
+async function putBack(): Promise<void> {
+  for (const [host, path] of [
+    [pair.alice, "/srv/lightning/lightning/regtest"],
+    [pair.vault, "/srv/replicas/alice/wallet"],
+  ] as const)
+    await host.must("sh", "-euc", `find "$1" -mindepth 1 -delete; cp -a "$2"/. "$1"`, "sh", path, SAVED);
+}
+
+test.serial("refuses to start a provisioned node without init, and makes nothing", async (t) => {
+  const before = await digests(pair);
+  t.regex(await start(pair, "refused"), /NO_FIRST_START_PERMISSION/);
+  t.is(await digests(pair), before);
+});
+
+test.serial("refuses init while another host has not answered, or has something of the node", async (t) => {
+  const silent = await pair.alice.program(["init"], []);
+  t.is(silent.status, 3);
+  t.regex(silent.stderr, /INIT-HOST-SILENT.*none of vault/s);
+  await pair.vault.must("touch", REPLICA_ON_VAULT);
+  const survey = JSON.parse(succeeded(await pair.vault.program(["init-survey", "vault", "alice"])));
+  t.like(survey.found[0], { what: "replica", path: REPLICA_ON_VAULT });
+  const found = await pair.alice.program(["init"], [survey]);
+  t.is(found.status, 3);
+  t.regex(found.stderr, /INIT-NODE-EXISTS/);
+  await pair.vault.must("rm", REPLICA_ON_VAULT);
+});
+
+test.serial(
+  "init starts the node with both copies in the declared journal mode, and the witness knows it",
+  async (t) => {
+    const survey = JSON.parse(succeeded(await pair.vault.program(["init-survey", "vault", "alice"])));
+    const report = JSON.parse(succeeded(await pair.alice.program(["init"], [survey])));
+    t.is((await rpc(pair, "getinfo")).id, report.nodeId);
+    await invoices(5);
+    const { running, decision, seen } = await gate(pair);
+    t.true(running);
+    t.is(decision.verdict, "start", JSON.stringify(decision));
+    t.is(seen.replica?.state, "wallet");
+    if (seen.replica?.state === "wallet" && seen.main.state === "wallet") {
+      t.is(seen.replica.journalMode, seen.journalMode);
+      t.is(seen.replica.version, seen.main.version);
+    }
+    t.is((await pair.alice.exec(["test", "-e", "/var/lib/twofold/node/first-start.json"])).status, 1);
+    const again = JSON.parse(succeeded(await pair.alice.program(["init"], [survey])));
+    t.is(again.nodeId, report.nodeId);
+  },
+);
+
+test.serial("while the node runs its witness follows, one commit behind at most after the last sample", async (t) => {
+  await invoices(3);
+  const seen = await version();
+  await eventually("both marks follow", 60, async () =>
+    [await witnessed("alice"), await witnessed("vault")].every(({ dataVersion }) => dataVersion === seen - 1),
+  );
+  t.false((await witnessed("vault")).exact);
+});
+
+test.serial("a clean stop is recorded exactly on both hosts, and the next start needs no check", async (t) => {
+  await stop(pair);
+  const seen = await version();
+  t.like(await witnessed("alice"), { dataVersion: seen, exact: true });
+  t.like(await witnessed("vault"), { dataVersion: seen, exact: true });
+  const record = JSON.parse(await pair.alice.must("cat", "/var/lib/twofold/witness/alice/clean-stop.json"));
+  t.truthy(record.main);
+  t.truthy(record.replica, "the replica is not recorded, so each start would check it wholly");
+  t.is((await gate(pair)).decision.code, "COPIES_AGREE");
+});
+
+test.serial("a node that was killed starts again by itself, with every invoice", async (t) => {
+  await start(pair, "answers");
+  const before = (await rpc(pair, "listinvoices")).invoices.length;
+  await invoices(4);
+  await pair.alice.must("systemctl", "kill", "--signal=KILL", "lightningd.service");
+  await answers(pair, 60);
+  t.is((await rpc(pair, "listinvoices")).invoices.length, before + 4);
+});
+
+test.serial(
+  "what the gate refuses stays byte-identical: main, replica and hsm_secret, spoiled one by one",
+  async (t) => {
+    await stop(pair);
+    await save();
+    const sql = (host: "alice" | "vault", path: string, user: string, query: string) =>
+      pair[host].must("setpriv", `--reuid=${user}`, "--clear-groups", `--regid=${user}`, "sqlite3", path, query);
+    const alice = (...command: string[]) => pair.alice.must(...command);
+    const replicaUser = await pair.vault.must("stat", "--format=%u", REPLICA_ON_VAULT);
+    const back = "UPDATE vars SET intval = intval - 2 WHERE name = 'data_version'";
+    const cases: [string, string, () => Promise<unknown>][] = [
+      ["main deleted", "MAIN_MISSING", () => alice("rm", MAIN)],
+      ["main emptied", "MAIN_MISSING", () => alice("truncate", "--size=0", MAIN)],
+      ["main cut in half", "MAIN_DAMAGED", () => alice("truncate", "--size=8192", MAIN)],
+      ["main older than the replica", "REPLICA_NEWER", () => sql("alice", MAIN, "bitcoin", back)],
+      [
+        "both copies rolled back",
+        "ROLLED_BACK",
+        async () => {
+          await sql("alice", MAIN, "bitcoin", back);
+          await sql("vault", REPLICA_ON_VAULT, replicaUser, back);
+        },
+      ],
+      [
+        "main of another node",
+        "MAIN_OTHER_NODE",
+        () => sql("alice", MAIN, "bitcoin", `UPDATE vars SET blobval = x'02${"ab".repeat(32)}' WHERE name = 'node_id'`),
+      ],
+      [
+        "replica of another node",
+        "REPLICA_OTHER_NODE",
+        () =>
+          sql(
+            "vault",
+            REPLICA_ON_VAULT,
+            replicaUser,
+            `UPDATE vars SET blobval = x'02${"ab".repeat(32)}' WHERE name = 'node_id'`,
+          ),
+      ],
+      ["replica deleted", "REPLICA_MISSING", () => pair.vault.must("rm", REPLICA_ON_VAULT)],
+      [
+        "replica damaged",
+        "REPLICA_DAMAGED",
+        () =>
+          pair.vault.must(
+            "dd",
+            "if=/dev/urandom",
+            `of=${REPLICA_ON_VAULT}`,
+            "bs=4096",
+            "seek=1",
+            "count=3",
+            "conv=notrunc",
+            "status=none",
+          ),
+      ],
+      ["hsm_secret gone", "SECRET_MISSING", () => alice("rm", SECRET)],
+      [
+        "hsm_secret of another node",
+        "SECRET_OTHER_NODE",
+        () =>
+          alice(
+            "sh",
+            "-c",
+            `head -c 32 /dev/urandom > ${SECRET}.new && chown bitcoin: ${SECRET}.new && chmod 0400 ${SECRET}.new && mv ${SECRET}.new ${SECRET}`,
+          ),
+      ],
+      ["hsm_secret readable by others", "SECRET_MODE", () => alice("chmod", "0644", SECRET)],
+      ["hsm_secret of another owner", "SECRET_OWNER", () => alice("chown", "root:", SECRET)],
+    ];
+    for (const [title, code, spoil] of cases) {
+      await spoil();
+      const before = await digests(pair);
+      const said = await start(pair, "refused");
+      t.regex(said, new RegExp(`REFUSED \\(${code}\\)`), `${title}: ${said}`);
+      t.regex(said, /would have happened: /);
+      t.regex(said, /to do: /);
+      t.is(await digests(pair), before, `${title}: the refusal changed something`);
+      await putBack();
+    }
+    await start(pair, "answers");
+  },
+);
+
+test.serial("a main that lost commits is restored from the replica, and the old one is kept aside", async (t) => {
+  await stop(pair);
+  const before = (await version()) as number;
+  await pair.alice.must(
+    "setpriv",
+    "--reuid=bitcoin",
+    "--regid=bitcoin",
+    "--clear-groups",
+    "sqlite3",
+    MAIN,
+    "UPDATE vars SET intval = intval - 2 WHERE name = 'data_version'",
+  );
+  t.regex(await start(pair, "refused"), /restore replica/);
+  const { status, stdout, stderr } = await pair.alice.program(["restore", "replica"]);
+  t.is(status, 0, stderr);
+  const report = JSON.parse(stdout);
+  t.is(report.version, before);
+  t.is((await pair.alice.exec(["test", "-e", `${report.aside}/lightningd.sqlite3`])).status, 0);
+  t.regex(await pair.alice.must("cat", "/var/lib/twofold/node/audit.log"), /main restored from the replica/);
+  await start(pair, "answers");
+  t.is((await version()) >= before, true);
+  await stop(pair);
+  const needless = await pair.alice.program(["restore", "replica"]);
+  t.is(needless.status, 3, "main is right again");
+  t.regex(needless.stderr, /RESTORE-MAIN-NOT-OLDER/);
+});
+
+test.serial("a lost replica is written anew from main and compared", async (t) => {
+  await pair.vault.must(
+    "rm",
+    "-f",
+    REPLICA_ON_VAULT,
+    `${REPLICA_ON_VAULT}-wal`,
+    `${REPLICA_ON_VAULT}-journal`,
+    `${REPLICA_ON_VAULT}-shm`,
+  );
+  t.regex(await start(pair, "refused"), /REPLICA_MISSING/);
+  const { status, stderr } = await pair.alice.program(["resync", "replica", "--reason", "the test deleted it"]);
+  t.is(status, 0, stderr);
+  t.is((await gate(pair)).decision.code, "COPIES_AGREE");
+  await start(pair, "answers");
+});
+
+test.serial("a lost witness is refused, and rebuilt from all copies with a reason", async (t) => {
+  await stop(pair);
+  const seen = await version();
+  for (const host of [pair.alice, pair.vault]) await host.must("rm", "/var/lib/twofold/witness/alice/mark.json");
+  t.regex(await start(pair, "refused"), /WITNESS_MISSING/);
+  t.is((await pair.alice.program(["witness-rebuild"])).status, 3);
+  const rebuilt = succeeded(await pair.alice.program(["witness-rebuild", "--reason", "the test deleted it"]));
+  const { mark } = JSON.parse(rebuilt);
+  t.is(mark.dataVersion, seen);
+  succeeded(await pair.vault.program(["witness-replace"], mark));
+  t.like(await witnessed("vault"), { dataVersion: seen });
+  await start(pair, "answers");
+});
+
+test.serial(
+  "with the vault dead the gate waits visibly, goes on in degraded mode, and comes back to two copies",
+  async (t) => {
+    await stop(pair);
+    const { execFileSync } = await import("node:child_process");
+    execFileSync("docker", ["pause", pair.vault.container]);
+    try {
+      t.regex(
+        await start(pair, { waits: "NOT_MOUNTED" }).catch(() => start(pair, { waits: "WITNESS_UNREACHABLE" })),
+        /waiting/,
+      );
+      const degraded = await pair.alice.program([
+        "degrade",
+        "replica",
+        "--for",
+        "1h",
+        "--reason",
+        "the vault is paused by a test",
+      ]);
+      t.is(degraded.status, 0, degraded.stderr);
+      await answers(pair, 120);
+      await invoices(3);
+    } finally {
+      execFileSync("docker", ["unpause", pair.vault.container]);
+    }
+    await provision(pair);
+    const { status, stderr } = await pair.alice.program(["degrade", "end"]);
+    t.is(status, 0, stderr);
+    const { decision } = await gate(pair);
+    t.is(decision.code, "COPIES_AGREE", JSON.stringify(decision));
+    t.is((await pair.alice.exec(["test", "-e", "/var/lib/twofold/node/degraded.json"])).status, 1);
+  },
+);
+
+test.serial("a second apply of every stage changes nothing", async (t) => {
+  for (const [host, documents] of pair.documents) {
+    const found = await (host === "alice" ? pair.alice : pair.vault).drift(...documents);
+    t.deepEqual(found, []);
+  }
+});
