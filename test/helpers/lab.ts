@@ -155,6 +155,7 @@ export async function eventually<T>(
   what: string,
   seconds: number,
   condition: () => Promise<T | undefined | false>,
+  pollMs = 200,
 ): Promise<T> {
   const deadline = Date.now() + seconds * 1000;
   let last: unknown;
@@ -169,6 +170,6 @@ export async function eventually<T>(
     if (Date.now() > deadline) {
       throw new Error(`not within ${seconds} s: ${what}${last instanceof Error ? ` (${last.message})` : ""}`);
     }
-    await delay(200);
+    await delay(pollMs);
   }
 }

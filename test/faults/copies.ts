@@ -1,0 +1,84 @@
+/** Main and replica as they lie on their disks, read without being opened: on a running host below its root, on a dead one by mounting its disks. */
+import { createHash } from "node:crypto";
+import { existsSync, readFileSync, statSync } from "node:fs";
+import { join } from "node:path";
+import { replicaDirectoryOnItsHost } from "../../components/topology/documents/replica.ts";
+import { DATABASE_FILE, mainDatabase, networkDirectory, replicaHost } from "../../components/topology/places.ts";
+import type { Topology } from "../../components/topology/schema.ts";
+import { readWallet, type WalletContent } from "../helpers/lightningd-wallet.ts";
+import type { Machine } from "./machine.ts";
+import { withVolume } from "./power.ts";
+
+export interface Copy extends WalletContent {
+  /** A rollback journal that the next reader has to roll back. */
+  hotJournal: boolean;
+  /** A -wal with frames in it. */
+  wal: boolean;
+}
+
+export interface Place {
+  host: Machine;
+  /** Mount point of the volume that it lies on. */
+  mount: string;
+  /** Absolute path of the database on that host. */
+  path: string;
+}
+
+/** Bytes with which a rollback journal starts that has not been finished (sqlite.org/fileformat.html, "The Rollback Journal"). */
+const JOURNAL_MAGIC = Buffer.from("d9d505f920a163d7", "hex");
+const SUFFIXES = ["", "-journal", "-wal"];
+
+export function placesOf(topology: Topology, machines: Machine[]): { main: Place; replica: Place } {
+  const directory = replicaDirectoryOnItsHost(topology);
+  if (directory === undefined) throw new Error("the topology has no replica");
+  return {
+    main: placeOf(machines, topology.node.host, mainDatabase(topology)),
+    replica: placeOf(machines, replicaHost(topology) ?? "", `${directory}/${DATABASE_FILE}`),
+  };
+}
+
+function placeOf(machines: Machine[], name: string, path: string): Place {
+  const host = machines.find((machine) => machine.name === name);
+  const volume = host?.volumes.find(({ mount }) => path.startsWith(`${mount}/`));
+  if (host === undefined || volume === undefined) throw new Error(`${path} lies on no volume of host ${name}`);
+  return { host, mount: volume.mount, path };
+}
+
+/** Calls `read` with the path at which this machine sees `path`, which lies on the place's volume. */
+async function at<T>({ host, mount }: Place, path: string, read: (path: string) => T): Promise<T> {
+  if ((await host.pid()) !== 0) return read(await host.path(path));
+  return withVolume(host, mount, async (root) => read(join(root, path.slice(mount.length))));
+}
+
+/** What a reader would find that recovers the database from its journals. */
+export function readCopy(place: Place): Promise<Copy> {
+  return at(place, place.path, (path) => ({
+    ...readWallet(path),
+    hotJournal: startsWithMagic(`${path}-journal`),
+    wal: existsSync(`${path}-wal`) && statSync(`${path}-wal`).size > 0,
+  }));
+}
+
+/** A zeroed or absent header is a journal that was finished. */
+function startsWithMagic(path: string): boolean {
+  return existsSync(path) && readFileSync(path).subarray(0, JOURNAL_MAGIC.length).equals(JOURNAL_MAGIC);
+}
+
+/** SHA-256, mode and owner of main, replica, their journals and hsm_secret; "absent" for what is not there. */
+export async function fingerprintOf(topology: Topology, main: Place, replica: Place): Promise<Record<string, string>> {
+  const files = (path: string) => SUFFIXES.map((suffix) => path + suffix);
+  const all: [Place, string][] = [
+    ...files(main.path).map((path): [Place, string] => [main, path]),
+    [main, `${networkDirectory(topology)}/hsm_secret`],
+    ...files(replica.path).map((path): [Place, string] => [replica, path]),
+  ];
+  const found: Record<string, string> = {};
+  for (const [place, path] of all) found[`${place.host.name}:${path}`] = await at(place, path, digest);
+  return found;
+}
+
+function digest(path: string): string {
+  if (!existsSync(path)) return "absent";
+  const { mode, uid, gid } = statSync(path);
+  return `${createHash("sha256").update(readFileSync(path)).digest("hex")} ${mode.toString(8)} ${uid}:${gid}`;
+}

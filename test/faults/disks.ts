@@ -1,0 +1,108 @@
+/**
+ * Faults of one disk: pulled and returned, full, rotten.
+ *
+ * A loop device whose image has no bytes any more, and which was told so, answers every read, write and flush with an error, as a disk
+ * that died does; its content of that moment is put back when it is returned. The image keeps its inode, which the loop device holds.
+ */
+import { type FileHandle, open, rm, truncate } from "node:fs/promises";
+import { eventually } from "../helpers/lab.ts";
+import { type Disk, local, type Machine } from "./machine.ts";
+
+/** Seconds for the filesystem to meet the fault: BTRFS writes its superblocks every 30 s, and lightningd's commits come sooner. */
+const MEET_SECONDS = 45;
+const READS = 40;
+
+/** Errors that BTRFS has counted on a device, all kinds together (btrfs-device(8), "stats"). */
+export async function deviceErrors(host: Machine, mount: string, disk: Disk): Promise<number> {
+  const stats = await host.exec("btrfs", "device", "stats", mount);
+  return [...stats.matchAll(/^\[(.+)\]\.\w+\s+(\d+)$/gm)]
+    .filter(([, device]) => device === disk.device)
+    .reduce((sum, [, , count]) => sum + Number(count), 0);
+}
+
+/** Takes a disk away from a running host. */
+export async function pullDisk(disk: Disk): Promise<void> {
+  await local("cp", "--reflink=always", disk.file, asideOf(disk));
+  await truncate(disk.file, 0);
+  await local("losetup", "--set-capacity", disk.device);
+  const size = await local("blockdev", "--getsize64", disk.device);
+  if (size !== "0") throw new Error(`${disk.device} was not pulled: it has ${size} bytes`);
+}
+
+/** Waits until BTRFS has met the pulled disk, which needs something to be written. @returns the errors counted */
+export function meetsErrors(host: Machine, mount: string, disk: Disk): Promise<number> {
+  return eventually(`BTRFS counts errors of ${disk.device}`, MEET_SECONDS, async () => {
+    const errors = await deviceErrors(host, mount, disk);
+    return errors > 0 && errors;
+  });
+}
+
+/** Puts the disk back as it was when it was pulled. */
+export async function returnDisk(disk: Disk): Promise<void> {
+  await local("cp", "--reflink=always", asideOf(disk), disk.file);
+  await local("losetup", "--set-capacity", disk.device);
+  await local("rm", asideOf(disk));
+  if ((await local("blockdev", "--getsize64", disk.device)) === "0")
+    throw new Error(`${disk.device} did not come back`);
+}
+
+/** Brings a returned disk up to date from its mirror, and sets its counters to zero. */
+export async function scrubVolume(host: Machine, mount: string): Promise<void> {
+  await host.exec("btrfs", "scrub", "start", "-B", mount);
+  await host.exec("btrfs", "device", "stats", "--reset", mount);
+}
+
+const asideOf = (disk: Disk) => `${disk.file}.pulled`;
+
+/** Leaves no room on the filesystem of `directory`. @returns what makes the room again */
+export async function fillDisk(host: Machine, directory: string): Promise<() => Promise<void>> {
+  const filler = await host.path(`${directory}/.filler`);
+  const file = await open(filler, "w");
+  try {
+    for (const bytes of [2 ** 24, 2 ** 16, 2 ** 12]) {
+      const zeros = Buffer.alloc(bytes);
+      while (await fits(file, zeros));
+    }
+  } finally {
+    await file.close();
+  }
+  return () => rm(filler);
+}
+
+/** Writes and syncs; false if there was no room. */
+async function fits(file: FileHandle, bytes: Buffer): Promise<boolean> {
+  try {
+    const { bytesWritten } = await file.write(bytes);
+    await file.datasync();
+    return bytesWritten === bytes.length;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOSPC") return false;
+    throw error;
+  }
+}
+
+/** Bits of a file rot on one disk: the bytes of its first extent are turned over there, behind the filesystem's back. */
+export async function corruptBlocks(host: Machine, mount: string, file: string, disk: Disk): Promise<void> {
+  const extents = await host.exec("filefrag", "-v", "-b4096", file);
+  const block = /^\s*0:\s+\d+\.\.\s*\d+:\s+(\d+)\.\./m.exec(extents)?.[1];
+  if (block === undefined) throw new Error(`${file} on ${host.name} has no extent: ${extents}`);
+  const map = await host.exec("btrfs-map-logical", "--logical", `${Number(block) * 4096}`, disk.device);
+  const physical = new RegExp(`physical (\\d+) device ${disk.device}$`, "m").exec(map)?.[1];
+  if (physical === undefined) throw new Error(`no copy of ${file} is on ${disk.device}: ${map}`);
+  const image = await open(disk.file, "r+");
+  try {
+    const bytes = Buffer.alloc(4096);
+    await image.read(bytes, 0, bytes.length, Number(physical));
+    for (let at = 0; at < bytes.length; at++) bytes[at] = ~(bytes[at] ?? 0) & 0xff;
+    await image.write(bytes, 0, bytes.length, Number(physical));
+    await image.sync();
+  } finally {
+    await image.close();
+  }
+  // Which mirror is read depends on the reader's process number; a direct read does not stop at the page cache.
+  for (let read = 0; read < READS; read++) {
+    await host.lab.tryExec(host.name, "dd", `if=${file}`, "of=/dev/null", "bs=4096", "count=1", "iflag=direct");
+    if ((await deviceErrors(host, mount, disk)) > 0) return;
+  }
+  throw new Error(`the rot on ${disk.device} took no effect: BTRFS counts no error after ${READS} reads of ${file}`);
+}

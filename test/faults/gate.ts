@@ -1,0 +1,51 @@
+/** What the start gate decided on a node's host, and whether the node answers. */
+import { readFileSync } from "node:fs";
+import { WITNESS_DIRECTORY } from "../../components/topology/places.ts";
+import type { Topology } from "../../components/topology/schema.ts";
+import { GATE_RECORD } from "../../scripts/host/gate/start.ts";
+import { eventually } from "../helpers/lab.ts";
+import { LightningdClient } from "../helpers/lightningd-client.ts";
+import type { Machine } from "./machine.ts";
+import { socketOf } from "./recorder.ts";
+
+export interface Verdict {
+  at: string;
+  verdict: "start" | "wait" | "refuse";
+  code: string;
+}
+
+/** The first decision after `since` (milliseconds of the wall clock) that is not to wait. */
+export async function gateDecides(node: Machine, since: number, seconds: number): Promise<Verdict> {
+  const file = await node.path(GATE_RECORD);
+  return eventually(`the gate of ${node.name} decides`, seconds, async () => {
+    const record = JSON.parse(readFileSync(file, "utf8")) as Verdict;
+    return Date.parse(record.at) >= since && record.verdict !== "wait" && record;
+  });
+}
+
+/** Labels of all invoices of a node, as soon as it answers. */
+export async function nodeAnswers(node: Machine, topology: Topology, seconds: number): Promise<string[]> {
+  const socket = await socketOf(node, topology);
+  return eventually(`lightningd of ${node.name} answers`, seconds, async () => {
+    const client = await LightningdClient.connect(socket);
+    try {
+      return (await client.listinvoices()).map(({ label }) => label);
+    } finally {
+      client.close();
+    }
+  });
+}
+
+/** The highest mark that any host of the lab keeps; the hosts have to be on. */
+export async function highestMark(hosts: Machine[], topology: Topology): Promise<number | undefined> {
+  const marks: number[] = [];
+  for (const host of hosts) {
+    const file = await host.path(`${WITNESS_DIRECTORY}/${topology.node.name}/mark.json`);
+    try {
+      marks.push((JSON.parse(readFileSync(file, "utf8")) as { dataVersion: number }).dataVersion);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
+    }
+  }
+  return marks.length === 0 ? undefined : Math.max(...marks);
+}

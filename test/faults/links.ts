@@ -1,0 +1,68 @@
+/**
+ * Cuts and slows links between two hosts, with nftables in the network namespace of one of them: both ways, or one way only. The other hosts
+ * and the operator's SSH are not touched. Rules end with the host's power.
+ *
+ * netem, which delays packets, is not in every kernel; a link is made slow by dropping what is above a rate, so TCP backs off.
+ */
+import { runProgram } from "../helpers/run-program.ts";
+import type { Machine } from "./machine.ts";
+
+const TABLE = "inet twofold_fault";
+/** Seconds after which a connection that gets no answer counts as cut; on a local network an answer takes a millisecond. */
+const CONNECT_SECONDS = 1;
+
+export type Direction = "both" | "in" | "out";
+
+/** No packet passes between `host` and `peer`. "in": none from peer to host; "out": none from host to peer. */
+export async function cutLink(host: Machine, peer: Machine, direction: Direction = "both"): Promise<void> {
+  await addRules(host, peer, direction, "counter drop");
+  if (await connects(host, peer))
+    throw new Error(`the link from ${host.name} to ${peer.name} is not cut: port 22 answers`);
+  if ((await droppedPackets(host)) === 0)
+    throw new Error(`the link from ${host.name} to ${peer.name} is not cut: its rules have dropped no packet`);
+}
+
+/** Drops what is above `bytesPerSecond`, each way. */
+export async function slowLink(host: Machine, peer: Machine, bytesPerSecond: number): Promise<void> {
+  await addRules(host, peer, "both", `limit rate over ${bytesPerSecond} bytes/second burst 1500 bytes counter drop`);
+}
+
+/** Takes every rule of this module off the host. */
+export async function healLinks(host: Machine): Promise<void> {
+  await host.inNetwork("nft", `delete table ${TABLE}`);
+}
+
+/** Packets that the rules on `host` have dropped so far. */
+export async function droppedPackets(host: Machine): Promise<number> {
+  const listing = await host.inNetwork("nft", "list", "table", ...TABLE.split(" "));
+  return [...listing.matchAll(/counter packets (\d+)/g)].reduce((sum, [, packets]) => sum + Number(packets), 0);
+}
+
+async function addRules(host: Machine, peer: Machine, direction: Direction, verdict: string): Promise<void> {
+  const address = await peer.address();
+  const rules = [
+    `add table ${TABLE}`,
+    `add chain ${TABLE} in { type filter hook input priority -300; }`,
+    `add chain ${TABLE} out { type filter hook output priority -300; }`,
+    ...(direction === "out" ? [] : [`add rule ${TABLE} in ip saddr ${address} ${verdict}`]),
+    ...(direction === "in" ? [] : [`add rule ${TABLE} out ip daddr ${address} ${verdict}`]),
+  ];
+  // Not through stdin: nft opens it by name, which a socket does not allow, and takes it for empty.
+  await host.inNetwork("nft", rules.join("; "));
+}
+
+/** Whether a new TCP connection from `host` to sshd on `peer` comes about. */
+export async function connects(host: Machine, peer: Machine): Promise<boolean> {
+  const program = `const s = require("node:net").connect(22, process.argv[1]);
+    s.setTimeout(${CONNECT_SECONDS * 1000}, () => process.exit(1)).on("error", () => process.exit(1)).on("connect", () => process.exit(0));`;
+  const words = [
+    "--target",
+    `${await host.running()}`,
+    "--net",
+    process.execPath,
+    "--eval",
+    program,
+    await peer.address(),
+  ];
+  return (await runProgram("nsenter", words)).status === 0;
+}

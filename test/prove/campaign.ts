@@ -1,0 +1,362 @@
+/**
+ * One lab under one fault after another: after each, every commit that lightningd had acknowledged is in the copy that the survival table
+ * names, and the gate starts the node, or refuses to, as the copies ask for. What is expected is derived here from what lies on the disks,
+ * not by the gate's own code.
+ */
+import { setTimeout as delay } from "node:timers/promises";
+import { journalMode } from "../../components/topology/places.ts";
+import type { Topology } from "../../components/topology/schema.ts";
+import type { Failure } from "../../components/topology/survival/row.ts";
+import { setupOf } from "../../components/topology/survival/situation.ts";
+import { survivalTable } from "../../components/topology/survival.ts";
+import { type Copy, fingerprintOf, type Place, placesOf, readCopy } from "../faults/copies.ts";
+import { meetsErrors, pullDisk, returnDisk, scrubVolume } from "../faults/disks.ts";
+import { gateDecides, highestMark, nodeAnswers, type Verdict } from "../faults/gate.ts";
+import { cutLink, healLinks } from "../faults/links.ts";
+import { Machine, topologyOf } from "../faults/machine.ts";
+import { cutPower, killHost, powerOn } from "../faults/power.ts";
+import { killLightningd, LightningdWatch, lightningd, lightningds } from "../faults/processes.ts";
+import { Recorder } from "../faults/recorder.ts";
+import type { Random } from "../faults/seed.ts";
+import { eventually, type Lab } from "../helpers/lab.ts";
+
+/** What can happen, how often in a hundred, and the row of the survival table that says what it costs. */
+interface Kind {
+  share: { remote: number; local: number };
+  failure?: Failure;
+}
+const FAULTS = {
+  "power cut of the node": { share: { remote: 30, local: 60 }, failure: "power-node" },
+  "power cut of the replica's host": { share: { remote: 12, local: 0 }, failure: "other-host" },
+  "power cut of both": { share: { remote: 26, local: 0 }, failure: "power-all" },
+  "kill -9": { share: { remote: 12, local: 18 } },
+  "host kill": { share: { remote: 8, local: 12 } },
+  "link cut": { share: { remote: 4, local: 0 }, failure: "network" },
+  "disk pull": { share: { remote: 8, local: 10 }, failure: "disk" },
+} as const satisfies Record<string, Kind>;
+export type Fault = keyof typeof FAULTS;
+const NAMES = Object.keys(FAULTS) as Fault[];
+
+/** "load": while commits go on. "idle": after the last of a few was acknowledged, and nothing more was asked for. */
+export interface Cut {
+  fault: Fault;
+  moment: "load" | "idle";
+  /** Milliseconds after the writer's first acknowledgement, or after its last one. */
+  delay: number;
+  /** Invoices before an idle cut. */
+  count: number;
+}
+
+/** Each fault in its share, and each that applies at least once; in an order, at moments and after delays that the seed decides. */
+export function planCuts(random: Random, total: number, kind: "remote" | "local"): Cut[] {
+  const applying = NAMES.filter((name) => FAULTS[name].share[kind] > 0);
+  const faults = applying.flatMap((name) =>
+    Array<Fault>(Math.max(1, Math.floor((FAULTS[name].share[kind] * total) / 100))).fill(name),
+  );
+  while (faults.length < total) faults.push("power cut of the node");
+  return random.shuffled(faults.slice(0, total)).map((fault, index) => ({
+    fault,
+    moment: index % 2 === 0 ? "load" : "idle",
+    delay: index % 4 === 1 ? 0 : random.between(0, 1500),
+    count: random.between(1, 12),
+  }));
+}
+
+/** What happened to one cut. */
+export interface Outcome {
+  cut: Cut;
+  main: Copy | undefined;
+  replica: Copy | undefined;
+  gate: Verdict | undefined;
+  /** Acknowledged labels that the newest copy does not have. */
+  lost: string[];
+  /** The same of main alone. */
+  lostByMain: string[];
+  /** Milliseconds from the last acknowledgement to the cut, if that instant is known. */
+  sinceAcknowledged: number | undefined;
+  seconds: number;
+}
+
+/** What a fault left behind: since when acknowledgements do not count, and how the lab is brought back. */
+interface Made {
+  from?: bigint;
+  bringBack: () => Promise<void>;
+}
+
+const FIRST_SECONDS = 60;
+const GATE_SECONDS = 120;
+const ANSWER_SECONDS = 60;
+/** sshfs gives up after 15 s (ServerAlive), then lightningd aborts at its next write, or is restarted by the mount's unit. */
+const UNREACHABLE_SECONDS = 90;
+
+export class Campaign {
+  readonly lab: Lab;
+  readonly topology: Topology;
+  readonly node: Machine;
+  readonly others: Machine[];
+  readonly main: Place;
+  readonly replica: Place;
+  readonly outcomes: Outcome[] = [];
+  readonly #watch: LightningdWatch;
+  readonly #seed: string;
+  readonly #log: (line: string) => void;
+  /** Acknowledged and not lost so far. */
+  readonly #standing = new Set<string>();
+
+  private constructor(
+    lab: Lab,
+    seed: string,
+    watch: LightningdWatch,
+    machines: Machine[],
+    log: (line: string) => void,
+  ) {
+    this.lab = lab;
+    this.topology = topologyOf(lab);
+    const [node, ...others] = machines;
+    if (node === undefined) throw new Error("the lab has no hosts");
+    this.node = node;
+    this.others = others;
+    const { main, replica } = placesOf(this.topology, machines);
+    this.main = main;
+    this.replica = replica;
+    this.#seed = seed;
+    this.#watch = watch;
+    this.#log = log;
+  }
+
+  static async start(lab: Lab, seed: string, log: (line: string) => void): Promise<Campaign> {
+    const topology = topologyOf(lab);
+    const names = Object.keys(topology.hosts).filter((name) => name !== topology.node.host);
+    const machines = [topology.node.host, ...names].map((name) => new Machine(lab, topology, name));
+    return new Campaign(lab, seed, await LightningdWatch.start(machines[0] as Machine), machines, log);
+  }
+
+  get kind(): "remote" | "local" {
+    return this.replica.host === this.node ? "local" : "remote";
+  }
+
+  /** As the survival table and the proofs name it. */
+  get setup(): string {
+    return setupOf(this.topology);
+  }
+
+  get mode(): "wal" | "delete" {
+    return journalMode(this.topology);
+  }
+
+  get hosts(): Machine[] {
+    return [this.node, ...this.others];
+  }
+
+  /** Ends the watch. @throws if two lightningd ever ran at once, or if the watch saw none. */
+  async stop(): Promise<void> {
+    await this.#watch.stop();
+    const [double] = this.#watch.doubles;
+    if (double !== undefined) throw new Error(`${double.length} lightningd ran at once: ${double.join(", ")}`);
+    if (this.#watch.seen === 0) throw new Error("the watch over lightningd saw none at all");
+  }
+
+  /** Makes one cut and judges it. @throws in words what does not hold. */
+  async cut(cut: Cut): Promise<Outcome> {
+    const began = performance.now();
+    const recorder = await Recorder.start(
+      this.node,
+      this.topology,
+      `${this.#seed}-${this.outcomes.length + 1}`,
+      cut.moment === "idle" ? cut.count : undefined,
+    );
+    let stopped = false;
+    try {
+      if (cut.moment === "idle") {
+        const status = await recorder.ended();
+        if (status !== 0 || recorder.acknowledged.length !== cut.count)
+          throw new Error(
+            `the writer ended with ${status} and ${recorder.acknowledged.length} of ${cut.count} before the cut`,
+          );
+        await delay(cut.delay);
+      } else {
+        await recorder.more(1, FIRST_SECONDS);
+        await delay(cut.delay);
+        // The cut follows an acknowledgement as closely as can be.
+        await recorder.more(1, FIRST_SECONDS);
+      }
+      const since = Date.now();
+      const made = cut.fault === "disk pull" ? await this.#pull(recorder, cut) : await this.#make(cut.fault);
+      stopped = true;
+      await recorder.stop();
+      const before = recorder.acknowledged.filter(({ at }) => made.from === undefined || at < made.from);
+      const last = before.at(-1);
+      const acknowledged = before.map(({ label }) => label);
+      const judged =
+        cut.fault === "disk pull"
+          ? await this.#judgeRunning(acknowledged)
+          : await this.#judge(cut, acknowledged, since, made);
+      const outcome: Outcome = {
+        cut,
+        ...judged,
+        sinceAcknowledged:
+          made.from === undefined || last === undefined ? undefined : Number(made.from - last.at) / 1e6,
+        seconds: (performance.now() - began) / 1000,
+      };
+      this.outcomes.push(outcome);
+      this.#log(describe(outcome, this.outcomes.length, acknowledged.length));
+      return outcome;
+    } finally {
+      if (!stopped) await recorder.stop();
+    }
+  }
+
+  async #make(fault: Exclude<Fault, "disk pull">): Promise<Made> {
+    const { node, replica } = this;
+    switch (fault) {
+      case "power cut of the node":
+      case "power cut of the replica's host":
+      case "power cut of both": {
+        const hosts =
+          fault === "power cut of both" ? this.hosts : [fault === "power cut of the node" ? node : replica.host];
+        const { from } = await cutPower(hosts);
+        return { from, bringBack: () => powerOn(hosts) };
+      }
+      case "kill -9":
+        await killLightningd(node);
+        return { bringBack: async () => {} };
+      case "host kill":
+        await killHost(node);
+        return { bringBack: () => powerOn([node]) };
+      case "link cut":
+        await cutLink(node, replica.host);
+        await eventually("lightningd has noticed that the replica is gone", UNREACHABLE_SECONDS, async () => {
+          return (await lightningds(node)).length === 0;
+        });
+        return { bringBack: () => healLinks(node) };
+    }
+  }
+
+  /** RAID-1 goes on without one disk. It is returned and brought up to date in the end. */
+  async #pull(recorder: Recorder, cut: Cut): Promise<Made> {
+    const { node, main } = this;
+    const disk = node.volumes.find(({ mount }) => mount === main.mount)?.disks.at(-1);
+    if (disk === undefined) throw new Error("main's volume has no disk");
+    const pid = await lightningd(node);
+    await pullDisk(disk);
+    // What an idle node does not write, a second writer does.
+    const more =
+      cut.moment === "idle"
+        ? await Recorder.start(node, this.topology, `${this.#seed}-${this.outcomes.length + 1}b`)
+        : recorder;
+    try {
+      await more.more(5, FIRST_SECONDS);
+      await meetsErrors(node, main.mount, disk);
+      await more.more(5, FIRST_SECONDS);
+    } finally {
+      if (more !== recorder) {
+        await more.stop();
+        recorder.acknowledged.push(...more.acknowledged);
+      }
+    }
+    if ((await lightningd(node)) !== pid) throw new Error("lightningd did not go on without the disk");
+    await returnDisk(disk);
+    await scrubVolume(node, main.mount);
+    return { bringBack: async () => {} };
+  }
+
+  async #judgeRunning(acknowledged: string[]): Promise<Omit<Outcome, "cut" | "sinceAcknowledged" | "seconds">> {
+    for (const label of acknowledged) this.#standing.add(label);
+    const labels = new Set(await nodeAnswers(this.node, this.topology, ANSWER_SECONDS));
+    const lost = [...this.#standing].filter((label) => !labels.has(label));
+    if (lost.length > 0) throw new Error(`the running node lost ${tell(lost)}`);
+    return { main: undefined, replica: undefined, gate: undefined, lost, lostByMain: lost };
+  }
+
+  async #judge(
+    cut: Cut,
+    acknowledged: string[],
+    since: number,
+    { bringBack }: Made,
+  ): Promise<Omit<Outcome, "cut" | "sinceAcknowledged" | "seconds">> {
+    const replica = await readCopy(this.replica);
+    const main = await readCopy(this.main);
+    for (const label of acknowledged) this.#standing.add(label);
+    const missing = (copy: Copy) => {
+      const labels = new Set(copy.labels);
+      return [...this.#standing].filter((label) => !labels.has(label));
+    };
+    const newest = replica.dataVersion > main.dataVersion ? replica : main;
+    const lost = missing(newest);
+    const lostByMain = missing(main);
+    this.#holdsPromise(cut.fault, lost, lostByMain, acknowledged);
+    for (const label of lost) this.#standing.delete(label);
+
+    const before = await fingerprintOf(this.topology, this.main, this.replica);
+    await bringBack();
+    const gate = await gateDecides(this.node, since, GATE_SECONDS);
+    const expected = this.#expectedOf(main, replica, await highestMark(this.hosts, this.topology));
+    if (gate.code !== expected)
+      throw new Error(
+        `the gate said ${gate.code}, expected ${expected}: main ${main.dataVersion}, replica ${replica.dataVersion}`,
+      );
+    if (gate.verdict === "refuse") await this.#restore(before);
+    const labels = new Set(await nodeAnswers(this.node, this.topology, ANSWER_SECONDS));
+    const gone = [...this.#standing].filter((label) => !labels.has(label));
+    if (gone.length > 0) throw new Error(`the node was started without ${tell(gone)}`);
+    return { main, replica, gate, lost, lostByMain };
+  }
+
+  /** What the survival table says is lost at most; a fault without a row loses nothing. */
+  #holdsPromise(fault: Fault, lost: string[], lostByMain: string[], acknowledged: string[]): void {
+    const { failure } = FAULTS[fault] as Kind;
+    const row = survivalTable(this.topology).rows.find((one) => one.failure === failure)?.cells;
+    const words = row === undefined ? "nothing" : row.lost;
+    if (words === "the last acknowledged commit") {
+      if (lost.length > 1 || (lost.length === 1 && lost[0] !== acknowledged.at(-1)))
+        throw new Error(`${fault}: the table says ${words}, and the newest copy lost ${tell(lost)}`);
+      return;
+    }
+    if (words !== "nothing") throw new Error(`${fault}: the table says ${words}, which this proof does not know`);
+    if (lost.length > 0) throw new Error(`${fault}: the table says nothing is lost, and no copy has ${tell(lost)}`);
+    const named = row === undefined || row.repair === "by itself" ? "main" : "the newest copy";
+    if (named === "main" && lostByMain.length > 0)
+      throw new Error(`${fault}: main has everything, says the table, but it lost ${tell(lostByMain)}`);
+  }
+
+  /** safety.md's table, for what a crash can leave. */
+  #expectedOf(main: Copy, replica: Copy, mark: number | undefined): string {
+    if (replica.dataVersion > main.dataVersion) return "REPLICA_NEWER";
+    if (mark === undefined) return "WITNESS_MISSING";
+    if (mark > main.dataVersion) return "ROLLED_BACK";
+    const behind = main.dataVersion - replica.dataVersion;
+    return behind === 0 ? "COPIES_AGREE" : behind === 1 ? "REPLICA_BEHIND" : "REPLICA_ANEW";
+  }
+
+  /** After a refusal nothing was touched; the verb that it points to brings the node back. */
+  async #restore(before: Record<string, string>): Promise<void> {
+    const after = await fingerprintOf(this.topology, this.main, this.replica);
+    const changed = Object.keys(before).filter((file) => before[file] !== after[file]);
+    if (changed.length > 0) throw new Error(`the gate refused, and yet ${changed.join(", ")} changed`);
+    const restored = await this.lab.tryExec(
+      this.node.name,
+      "/usr/bin/node",
+      "/usr/local/lib/twofold/current",
+      "restore",
+      "replica",
+    );
+    if (restored.status !== 0) throw new Error(`restore replica: ${restored.stdout}${restored.stderr}`);
+    await this.node.exec("systemctl", "start", "lightningd");
+  }
+}
+
+const tell = (labels: string[]) => `${labels.length} acknowledged commit(s): ${labels.slice(-5).join(", ")}`;
+
+function describe(
+  { cut, main, replica, gate, lostByMain, lost, sinceAcknowledged, seconds }: Outcome,
+  number: number,
+  acknowledged: number,
+): string {
+  const copy = (name: string, found: Copy | undefined) =>
+    found === undefined
+      ? ""
+      : `, ${name} ${found.dataVersion}${found.hotJournal ? " with a hot journal" : found.wal ? " with a WAL" : ""}`;
+  const since = sinceAcknowledged === undefined ? "" : `, ${sinceAcknowledged.toFixed(0)} ms after the last`;
+  const losses = lostByMain.length > 0 ? `, main lost ${lostByMain.length}, both lost ${lost.length}` : "";
+  return `cut ${number}: ${cut.fault}, ${cut.moment}: ${acknowledged} acknowledged${since}${copy("main", main)}${copy("replica", replica)}${losses}, gate ${gate?.code ?? "not asked"} (${seconds.toFixed(1)} s)`;
+}
