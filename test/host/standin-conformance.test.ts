@@ -100,10 +100,15 @@ conformance(
 
 conformance("update runs instead of create when it is given", async (t, { project, host }) => {
   const declare = (stdin: string): Declaration =>
-    remoteCommand(host, { create: "echo created", update: "echo updated", stdin, addPreviousOutputInEnv: false });
+    remoteCommand(host, {
+      create: "cat >created",
+      update: "cat >updated; echo updated",
+      stdin,
+      addPreviousOutputInEnv: false,
+    });
   succeeded(t, await project.up(declare("1")));
   succeeded(t, await project.up(declare("2")));
-  t.deepEqual(commandsOf(host), ["echo created", "echo updated"]);
+  t.deepEqual(commandsOf(host), ["cat >created", "cat >updated; echo updated"]);
   t.is((await project.state()).resources.get("cmd")?.outputs.stdout, "updated");
 });
 

@@ -103,7 +103,12 @@ export class SshHost {
       this.ran.push({ command, env });
       this.#run(accept(), command, env);
     });
-    session.on("sftp", (accept) => this.#files(accept()));
+    session.on("sftp", (accept) => {
+      const sftp = accept();
+      this.#files(sftp);
+      // As sftp-server(8) does; the real plugin waits for it.
+      session.on("eof", () => sftp.end());
+    });
   }
 
   #run(channel: ServerChannel, command: string, env: Record<string, string>): void {

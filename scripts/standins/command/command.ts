@@ -145,12 +145,11 @@ async function finish(channel: ClientChannel, line: string, settings: Inputs, pr
   return { stdout: withoutLastNewline(stdout), stderr: withoutLastNewline(stderr) };
 }
 
+/** @param signal with its SIG, as ssh2 gives it; shown without, as the real plugin does. */
 function reasonOf(status: number | null, signal: string | undefined): string | undefined {
-  if (status === 0) return undefined;
-  if (signal === undefined) return `Process exited with status ${status}`;
-  // The server names the signal without its SIG.
-  const number = constants.signals[`SIG${signal}` as NodeJS.Signals] ?? 0;
-  return `Process exited with status ${128 + number} from signal ${signal}`;
+  if (signal === undefined) return status === 0 ? undefined : `Process exited with status ${status}`;
+  const number = constants.signals[signal as NodeJS.Signals] ?? 0;
+  return `Process exited with status ${128 + number} from signal ${signal.replace(/^SIG/, "")}`;
 }
 
 function withoutLastNewline(chunks: Buffer[]): string {
