@@ -1,6 +1,6 @@
 /** Two real hosts, a node with its replica and a witness on the other, provisioned by the very documents and steps that a stack has. */
 import { execFileSync } from "node:child_process";
-import { createHash } from "node:crypto";
+import { createHash, randomBytes } from "node:crypto";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -86,7 +86,8 @@ export async function startPair(change: (config: Config) => void = () => {}): Pr
     config.node.options = { alias: "alice", "disable-plugin": ["bcli"], plugin: [BACKEND] };
     config.node.witness = ["vault"];
     change(config);
-    const parsed = parseTopology(keyed(config), "gate-test");
+    // The volumes' UUIDs come from the stack's name, and one kernel mounts one UUID once.
+    const parsed = parseTopology(keyed(config), `gate-${randomBytes(4).toString("hex")}`);
     if (!parsed.ok) throw new Error(formatProblems(parsed.problems));
     const upload = uploadOf(parsed.topology);
     if (upload) execFileSync("docker", ["cp", archive, `${alice.container}:${upload.remotePath}`]);
