@@ -3,12 +3,13 @@ import * as pulumi from "@pulumi/pulumi";
 import type { MadeMachine } from "../components/node-host.ts";
 import { documentsOf } from "../components/topology/documents.ts";
 import { formatProblems, type Problem } from "../components/topology/problem.ts";
+import { checkChange, identityOf } from "../components/topology/rules/change.ts";
 import { checkSurvival, survivalTable } from "../components/topology/survival.ts";
 import { bundleHostProgram } from "../scripts/host/build.ts";
 import { Refusal } from "../scripts/host/stage.ts";
 import { renderBootstrap } from "../templates/bootstrap.ts";
 import { topologyFromConfig } from "./config.ts";
-import { encodeTable, lastSurvival, SURVIVAL_OUTPUT } from "./last-outputs.ts";
+import { encodeTable, IDENTITY_OUTPUT, lastOutputs, SURVIVAL_OUTPUT } from "./last-outputs.ts";
 import { checkPlugins } from "./plugins.ts";
 import { provision } from "./provision.ts";
 
@@ -30,9 +31,13 @@ async function declare(): Promise<Record<string, unknown>> {
   const lab = new pulumi.Config("twofold").getObject<unknown>("lab");
   checkPlugins({ lab: lab !== undefined, allowStandins: topology.allowStandins });
   const survival = survivalTable(topology);
-  const losses = checkSurvival(await lastSurvival(), survival, topology.accept);
-  if (losses.length > 0) {
-    throw refusal("this change is refused, and nothing was touched", losses);
+  const last = await lastOutputs();
+  const problems = [
+    ...(last.identity === undefined ? [] : checkChange(last.identity, topology)),
+    ...checkSurvival(last.survival, survival, topology.accept),
+  ];
+  if (problems.length > 0) {
+    throw refusal("this change is refused, and nothing was touched", problems);
   }
 
   const program = await bundleHostProgram();
@@ -50,6 +55,7 @@ async function declare(): Promise<Record<string, unknown>> {
     ),
     // Known at preview, so that it shows what was and what will be, and unchanged if a command fails.
     ...onceApplied(commands, {
+      [IDENTITY_OUTPUT]: identityOf(topology),
       [SURVIVAL_OUTPUT]: encodeTable(survival.cells),
       tableDigest: survival.digest,
     }),

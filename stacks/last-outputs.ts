@@ -1,10 +1,12 @@
-/** The survival table as an output of the stack: what this run records, and what the last one did. */
+/** The survival table and the node's identity as outputs of the stack: what this run records, and what the last one did. */
 import * as pulumi from "@pulumi/pulumi";
+import type { NodeIdentity } from "../components/topology/rules/change.ts";
 import { COLUMNS } from "../components/topology/survival/words.ts";
 import { readTableCells, type TableCells } from "../components/topology/survival.ts";
 
-/** Name of the output. */
+/** Names of the outputs. */
 export const SURVIVAL_OUTPUT = "survival";
+export const IDENTITY_OUTPUT = "identity";
 
 const BETWEEN = " | ";
 
@@ -34,13 +36,33 @@ export function decodeTable(output: unknown): TableCells | undefined {
   return readTableCells(Object.fromEntries(rows));
 }
 
+/** Undefined for what another version may have written. Pure. */
+export function decodeIdentity(output: unknown): NodeIdentity | undefined {
+  if (typeof output !== "object" || output === null) {
+    return undefined;
+  }
+  const { node, network, host, walletKind, main } = output as Record<string, unknown>;
+  return [node, network, host, walletKind].every((value) => typeof value === "string") &&
+    (main === null || typeof main === "string")
+    ? (output as NodeIdentity)
+    : undefined;
+}
+
+/** What the last `up` that succeeded has recorded; nothing for a new stack. */
+export interface LastOutputs {
+  survival: TableCells | undefined;
+  identity: NodeIdentity | undefined;
+}
+
 /**
- * The survival table that was last applied, undefined for a new stack. A stack reference to the stack itself reads the
- * state as it is before this run. To be awaited before any resource is declared: a table that is compared later, in an
- * `apply`, is refused only after resources have been touched.
+ * A stack reference to the stack itself reads the state as it is before this run. To be awaited before any resource is
+ * declared: what is compared later, in an `apply`, is refused only after resources have been touched.
  */
-export async function lastSurvival(): Promise<TableCells | undefined> {
+export async function lastOutputs(): Promise<LastOutputs> {
   const self = new pulumi.StackReference(`${pulumi.getOrganization()}/${pulumi.getProject()}/${pulumi.getStack()}`);
-  const { value } = await self.getOutputDetails(SURVIVAL_OUTPUT);
-  return decodeTable(value);
+  const [survival, identity] = await Promise.all([
+    self.getOutputDetails(SURVIVAL_OUTPUT),
+    self.getOutputDetails(IDENTITY_OUTPUT),
+  ]);
+  return { survival: decodeTable(survival.value), identity: decodeIdentity(identity.value) };
 }

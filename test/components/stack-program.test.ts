@@ -177,6 +177,22 @@ test("refuses a change that survives less, again and again, until just this tabl
   t.is(await program.output("tableDigest"), digest);
 });
 
+test("refuses to make another node out of the one that is there, before anything is carried out", async (t) => {
+  const program = await StackProgram.make();
+  t.teardown(() => program.remove());
+  await program.run(up, configOf(program));
+  for (const [code, node] of [
+    ["CHANGE_NODE_NAME", { name: "carol" }],
+    ["CHANGE_NETWORK", { network: "signet" }],
+    ["CHANGE_DIRECTORY", { directory: "/srv/lightning/other" }],
+  ] as const) {
+    const { ran, text, carried } = await program.run(up, configOf(program, { node }));
+    t.not(ran.status, 0, code);
+    t.regex(text, new RegExp(`${code}[\\s\\S]*nothing was touched|nothing was touched[\\s\\S]*${code}`));
+    t.deepEqual(carried, [], code);
+  }
+});
+
 test("fails without recording the new table when a stage fails, so that the next up compares with what is there", async (t) => {
   const program = await StackProgram.make();
   t.teardown(() => program.remove());
