@@ -2,7 +2,7 @@
 import { readFile } from "node:fs/promises";
 import { dirname } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { REPLICA_UNIT } from "../../../templates/replica.ts";
+import { REPLICA_SSH_CONFIG, REPLICA_UNIT } from "../../../templates/replica.ts";
 import { LIGHTNINGD } from "../contract.ts";
 import { startLightningd, stopLightningd } from "../lightningd/service.ts";
 import { isUp, readUnitState } from "../lightningd/unit.ts";
@@ -22,24 +22,34 @@ async function isMounted(directory: string): Promise<boolean> {
   return mountAt(await readMounts(), directory)?.type === "fuse.sshfs";
 }
 
+/** What ssh says when no further try can help. */
+const FINAL = /Permission denied|Host key verification failed/;
+
+/** What ssh says of the way to the replica's host, which sshfs keeps to itself; undefined if nothing is in the way. */
+async function probe(): Promise<string | undefined> {
+  const { status, stderr } = await run("ssh", ["-F", REPLICA_SSH_CONFIG, "-s", "replica", "sftp"]);
+  return status === 0 ? undefined : stderr.trim() || `ssh ended with status ${status}`;
+}
+
 /** Starts the mount's unit and waits for it. @throws with ssh's own words if it doesn't come up */
 export async function mountReplica(directory: string, context: ApplyContext): Promise<void> {
   await run("systemctl", ["reset-failed", REPLICA_UNIT]);
   await must("systemctl", ["start", "--no-block", REPLICA_UNIT]);
   const deadline = Date.now() + MOUNT_DEADLINE_MS;
-  while (Date.now() < deadline) {
+  let said: string | undefined;
+  do {
     const unit = (await readUnits([REPLICA_UNIT])).get(REPLICA_UNIT);
     if (unit?.active === "active" && (await isMounted(directory))) {
       context.progress(`the replica is mounted at ${directory}`);
       return;
     }
+    said = await probe();
     await delay(POLL_MS);
-  }
-  const args = ["--lines", "12", "--output", "cat", "--no-pager", "--quiet", `--unit=${REPLICA_UNIT}`];
-  const { stdout } = await run("journalctl", args);
+  } while (Date.now() < deadline && !FINAL.test(said ?? ""));
   throw new Error(
-    `the replica was not mounted at ${directory} within ${MOUNT_DEADLINE_MS / 1000} s; systemd goes on trying\n` +
-      `  its last lines:\n${stdout.replace(/^/gm, "    ").trimEnd()}\n` +
+    `the replica was not mounted at ${directory}; systemd goes on trying\n` +
+      `  received: ${said ?? `ssh gets through, and ${REPLICA_UNIT} does not come up; see its journal`}\n` +
+      "  why: lightningd does not start without its replica\n" +
       "  to do: see that the replica's host is up, that its host key is the declared one, and that it knows this host's key " +
       "(replica-key here, replica-authorize there; pulumi up does both); then run this again",
   );
