@@ -50,7 +50,8 @@ async function main(parameters) {
     [`${instance}npm run lab:down${which}`, "removes every trace of it"],
   ];
   console.log("\nNext:");
-  for (const [command = "", what] of next) console.log(`  ${command.padEnd(44)} ${what}`);
+  const width = Math.max(...next.map(([command = ""]) => command.length));
+  for (const [command = "", what] of next) console.log(`  ${command.padEnd(width)}   ${what}`);
   return 0;
 }
 
