@@ -6,14 +6,9 @@ import { fillTemplate } from "./load.ts";
 import { REPLICA_UNIT } from "./replica.ts";
 import { mountUnitName, unitWord } from "./systemd.ts";
 
-/** What the unit may write: the volumes, the replica's directory, and the witness's where it is on this host. */
-function writablePaths(document: LightningdDocument): string[] {
-  const paths = [
-    ...document.mounts,
-    ...(document.wallet.replica ? [dirname(document.wallet.replica.path)] : []),
-    ...document.witnesses.flatMap((place) => (place.kind === "local" ? [place.directory] : [])),
-  ];
-  return [...new Set(paths)];
+/** What the unit may write: the volumes and the replica's directory; the witness stage adds its own place. */
+function writablePaths({ mounts, wallet }: LightningdDocument): string[] {
+  return [...new Set([...mounts, ...(wallet.replica ? [dirname(wallet.replica.path)] : [])])];
 }
 
 /** Units that mount what the node lies on. */

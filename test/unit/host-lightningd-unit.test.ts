@@ -34,13 +34,11 @@ test("the unit waits for the mounts and does not fail for good when one fails", 
   t.deepEqual(values(content, "Requires"), []);
 });
 
-test("the unit may write on its volumes, in the replica's directory and in a witness of this host, and nowhere else", (t) => {
+test("the unit may write on its volumes and in the replica's directory, and nowhere else", (t) => {
   const { wallet } = lightningdDocument();
   const replica = { path: "/var/lib/twofold-replica/alice/lightningd.sqlite3", peek: { kind: "local" as const } };
   const { content } = unit(lightningdDocument({ wallet: { ...wallet, replica } }));
-  t.deepEqual(values(content, "ReadWritePaths"), [
-    "-/srv/lightning -/var/lib/twofold-replica/alice -/var/lib/twofold/witness",
-  ]);
+  t.deepEqual(values(content, "ReadWritePaths"), ["-/srv/lightning -/var/lib/twofold-replica/alice"]);
   t.deepEqual(values(content, "ProtectSystem"), ["strict"]);
 });
 
