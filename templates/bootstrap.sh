@@ -45,17 +45,17 @@ apt() {
 }
 
 install_node() {
-  dpkg --configure --pending >/dev/null
   apt install --yes --no-install-recommends nodejs >/dev/null 2>&1
 }
 
 if [ ! -x /usr/bin/node ]; then
   echo "bootstrap: installing the distribution's nodejs"
   if ! install_node; then
+    # Old or no package lists, or an installation that was interrupted.
     apt -o APT::Update::Error-Mode=any update || refuse \
       "bootstrap: the package mirror could not be used" \
       "  received: apt-get update failed, as said above" \
-      "  why: the host program runs on the distribution's Node; nothing was changed" \
+      "  why: the host program runs on the distribution's Node; nothing was installed" \
       "  to do: check the host's network, name resolution and /etc/apt/sources.list.d, then run this again"
     dpkg --configure --pending
     apt install --yes --no-install-recommends nodejs
@@ -78,16 +78,16 @@ if [ "$(stat -c '%u %g %a' "$directory" 2>/dev/null)" != '0 0 755' ]; then
 fi
 
 launcher=$directory/run
-new=$launcher.new
+new=$(mktemp /run/twofold-launcher.XXXXXX)
 trap 'rm -f "$new"' EXIT
 cat >"$new" <<'END-OF-LAUNCHER'
 {{launcher}}
 END-OF-LAUNCHER
 if [ "$(stat -c '%u %g %a' "$launcher" 2>/dev/null)" != '0 0 755' ] || ! cmp --silent "$new" "$launcher"; then
   echo "bootstrap: installing $launcher"
-  chmod 0755 "$new"
-  sync "$new"
-  mv "$new" "$launcher"
+  install -m 0755 "$new" "$launcher.new"
+  sync "$launcher.new"
+  mv "$launcher.new" "$launcher"
   sync "$directory"
 fi
 echo "bootstrap: ready, Node $version on $distribution"

@@ -20,6 +20,11 @@ export function listsAreStale(output: string): boolean {
   return /Unable to locate package|has no installation candidate|\b404\b|Unable to fetch some archives/.test(output);
 }
 
+/** What apt-get(8) says after dpkg was killed; it does nothing until that is put right. */
+export function wasInterrupted(output: string): boolean {
+  return /dpkg was interrupted|dpkg --configure -a/.test(output);
+}
+
 /** The mirror could not be reached, in words for the operator. */
 export class PackagesUnreachable extends Error {
   constructor(doing: string, ran: Ran) {
@@ -45,23 +50,26 @@ async function aptGet(args: readonly string[], context: ApplyContext): Promise<R
 
 /** Installs packages and nothing but what they depend on. The lists are updated only if they don't do. */
 export async function installPackages(names: readonly string[], context: ApplyContext): Promise<void> {
-  // After a kill in the middle, apt-get refuses everything until this was done; else it does nothing.
-  const configured = await run("dpkg", ["--configure", "--pending", "--force-confdef", "--force-confold"], {
-    env: ENVIRONMENT,
-  });
-  if (configured.status !== 0) throw new CommandFailed("dpkg", ["--configure", "--pending"], configured);
-
   const install = ["install", "--yes", "--no-install-recommends", "--", ...names];
   let installed = await aptGet(install, context);
-  if (installed.status !== 0 && listsAreStale(installed.stdout + installed.stderr)) {
+  if (installed.status !== 0 && wasInterrupted(output(installed))) {
+    context.progress("  an earlier installation was interrupted: dpkg --configure --pending");
+    const configure = ["--configure", "--pending", "--force-confdef", "--force-confold"];
+    const configured = await run("dpkg", configure, { env: ENVIRONMENT });
+    if (configured.status !== 0) throw new CommandFailed("dpkg", configure, configured);
+    installed = await aptGet(install, context);
+  }
+  if (installed.status !== 0 && listsAreStale(output(installed))) {
     context.progress("  the package lists are old: apt-get update");
     const updated = await aptGet(["-o", "APT::Update::Error-Mode=any", "update"], context);
     if (updated.status !== 0) throw new PackagesUnreachable("apt-get update", updated);
     installed = await aptGet(install, context);
   }
   if (installed.status === 0) return;
-  if (/Failed to fetch|Unable to fetch|Temporary failure resolving/.test(installed.stdout + installed.stderr)) {
+  if (/Failed to fetch|Unable to fetch|Temporary failure resolving/.test(output(installed))) {
     throw new PackagesUnreachable("apt-get install", installed);
   }
   throw new CommandFailed("apt-get", install, installed);
 }
+
+const output = ({ stdout, stderr }: Ran): string => stdout + stderr;

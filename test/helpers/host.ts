@@ -4,7 +4,7 @@
  */
 import { execFile, spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { mkdtemp, rm, truncate, writeFile } from "node:fs/promises";
+import { mkdtemp, readFile, readlink, rm, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
@@ -16,6 +16,8 @@ import { hostImage } from "../../scripts/setup/image.mjs";
 import { renderBootstrap } from "../../templates/bootstrap.ts";
 
 const execute = promisify(execFile);
+/** Names the process that a container belongs to, so that the next run can remove what a killed one left. */
+const OWNER = "twofold.test-owner";
 const BOOT_DEADLINE_MS = 30_000;
 
 export interface Ended {
@@ -46,28 +48,56 @@ function runWithInput(program: string, args: string[], input: string): Promise<E
   });
 }
 
+/** A process, told apart from a later one with the same number: PID namespace, number, start time (proc_pid_stat(5)). */
+async function ownerOf(pid: number | string): Promise<string> {
+  const stat = await readFile(`/proc/${pid}/stat`, "utf8").catch(() => "");
+  const started = stat.slice(stat.lastIndexOf(")") + 2).split(" ")[19] ?? "";
+  return `${await readlink("/proc/self/ns/pid")}/${pid}/${started}`;
+}
+
+/** Hosts whose test process was killed before it could take them down; those of other PID namespaces can't be judged. */
+async function removeOrphans(): Promise<void> {
+  const format = `{{.Names}}\t{{.Label "${OWNER}"}}\t{{.Label "twofold.test-directory"}}`;
+  const listed = await must("docker", "ps", "--all", "--filter", `label=${OWNER}`, "--format", format);
+  for (const line of listed.split("\n")) {
+    const [container = "", owner = "", directory = ""] = line.split("\t");
+    const [namespace, pid = ""] = owner.split("/");
+    if (namespace !== (await readlink("/proc/self/ns/pid")) || owner === (await ownerOf(pid))) continue;
+    await takeDown(container, directory);
+  }
+}
+
+/** A container, the loops over its files, and the files. */
+async function takeDown(container: string, directory: string): Promise<void> {
+  await execute("docker", ["rm", "--force", "--volumes", container]).catch(() => {});
+  const loops = await must("losetup", "--list", "--noheadings", "--output", "NAME,BACK-FILE");
+  for (const line of loops.split("\n")) {
+    const [loop = "", file = ""] = line.trim().split(/\s+/);
+    if (file.startsWith(`${directory}/`)) await execute("losetup", ["--detach", loop]).catch(() => {});
+  }
+  await rm(directory, { recursive: true, force: true });
+}
+
 export class TestHost {
   readonly container: string;
   /** Stable names of the disks inside the host. */
-  readonly disks: string[];
+  readonly disks: string[] = [];
   readonly #directory: string;
-  readonly #loops: string[];
   #sha256 = "";
 
-  private constructor(container: string, directory: string, loops: string[]) {
+  private constructor(container: string, directory: string) {
     this.container = container;
     this.#directory = directory;
-    this.#loops = loops;
-    this.disks = loops.map((_, index) => `/dev/disk/by-id/test-${index}`);
   }
 
   /** A booted host with the host program on it. @param options.diskBytes Size of each disk. @default 1 GiB */
   static async start(options: { disks: number; diskBytes?: number }): Promise<TestHost> {
     const image = await hostImage();
+    await removeOrphans();
     const container = `twofold-test-${process.pid}-${randomBytes(3).toString("hex")}`;
     const directory = await mkdtemp(join(tmpdir(), `${container}-`));
     const loops: string[] = [];
-    const host = new TestHost(container, directory, loops);
+    const host = new TestHost(container, directory);
     try {
       for (let index = 0; index < options.disks; index++) {
         const file = join(directory, `disk-${index}.img`);
@@ -85,6 +115,7 @@ export class TestHost {
       await must(
         "docker",
         ...["run", "--detach", "--name", container, "--hostname", "alice", "--cgroupns", "private"],
+        ...["--label", `${OWNER}=${await ownerOf(process.pid)}`, "--label", `twofold.test-directory=${directory}`],
         ...["MKNOD", "NET_ADMIN", "SYS_ADMIN", "SYS_PTRACE"].flatMap((each) => ["--cap-add", each]),
         ...["--security-opt", "apparmor=unconfined", "--security-opt", "seccomp=unconfined"],
         ...["--tmpfs", "/run", "--tmpfs", "/tmp", "--stop-signal", "SIGRTMIN+3"],
@@ -159,26 +190,31 @@ export class TestHost {
     await this.#awaitBoot();
   }
 
-  /** A digest of everything whose change would be a change of the host: names, inodes, owners, modes, times, contents, units. */
-  fingerprint(...paths: string[]): Promise<string> {
-    // ctime tells of every change of content, owner and mode, and can't be set back.
-    return this.must(
-      "find",
-      "/etc",
-      "/usr/local/lib/twofold",
-      "/var/lib/twofold",
-      "/var/lib/dpkg/status",
-      ...paths,
-      "-printf",
-      "%p %i %T@ %C@ %U:%G %m\\n",
-    );
+  /**
+   * Everything whose change would be a change of the host, one line a file: inode, times, owner, mode. Contents need not be
+   * read: ctime tells of their change and can't be set back.
+   */
+  async fingerprint(...paths: string[]): Promise<string> {
+    const all = ["/etc", "/usr/local/lib/twofold", "/var/lib/twofold", "/var/lib/dpkg/status", ...paths];
+    // A path that isn't there is said on stderr, which is part of the fingerprint.
+    const { stdout, stderr } = await this.exec(["find", ...all, "-printf", "%p %i %T@ %C@ %U:%G %m\\n"]);
+    // Docker keeps these three.
+    const lines = `${stdout}${stderr}`.split("\n");
+    return lines
+      .filter((line) => !/^\/etc\/(resolv\.conf|hosts|hostname) /.test(line))
+      .sort()
+      .join("\n");
+  }
+
+  /** Lines of the fingerprint that are not what they were; empty if nothing was changed. */
+  async changesSince(before: string, ...paths: string[]): Promise<string[]> {
+    const [was, is] = [new Set(before.split("\n")), new Set((await this.fingerprint(...paths)).split("\n"))];
+    return [...was].filter((line) => !is.has(line)).concat([...is].filter((line) => !was.has(line)));
   }
 
   /** Takes down exactly what this host took. */
   async stop(): Promise<void> {
     harvestPackages(join(this.#directory, "packages"));
-    await execute("docker", ["rm", "--force", "--volumes", this.container]).catch(() => {});
-    for (const loop of this.#loops) await execute("losetup", ["--detach", loop]).catch(() => {});
-    await rm(this.#directory, { recursive: true, force: true });
+    await takeDown(this.container, this.#directory);
   }
 }
