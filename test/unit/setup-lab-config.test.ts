@@ -7,7 +7,11 @@ import { bytesOf, type LabFacts, parseLabFile, renderStackFile, stackConfig } fr
 import { diskName, type LabFile, labConfigSchema } from "../../stacks/lab-schema.ts";
 
 const LABS = join(import.meta.dirname, "../../stacks/labs");
-const KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIN6KpddMhfjGlxu9JzvR9Q6LziKpNWY9VD5srpFTFqKG";
+
+/** Each host has a key of its own: two with the same would be one machine. */
+function keyOf(host: number): string {
+  return `ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIN6KpddMhfjGlxu9JzvR9Q6LziKpNWY9VD5srpFTFqK${host}`;
+}
 
 /** What set-up would decide for a lab file. */
 function factsFor(file: LabFile): LabFacts {
@@ -33,7 +37,7 @@ function factsFor(file: LabFile): LabFacts {
         ]),
       ),
     },
-    hostKeys: Object.fromEntries(names.map((name) => [name, KEY])),
+    hostKeys: Object.fromEntries(names.map((name, index) => [name, keyOf(index)])),
     identityFile: "/labs/lab/operator_ed25519",
     archive: "/labs/lab/lightningd-lab.tar.xz",
     sha256: "0".repeat(64),
@@ -79,7 +83,7 @@ test("set-up adds what only it knows and keeps what the lab file says", (t) => {
       site: "attic",
       address: "127.0.0.1",
       port: 20000,
-      hostKey: KEY,
+      hostKey: keyOf(0),
       identityFile: "/labs/lab/operator_ed25519",
       peerAddress: "alice",
       peerPort: 22,
