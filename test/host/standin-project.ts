@@ -66,8 +66,9 @@ export class Project {
     await writeFile(join(directory, "resources.json"), "[]");
     const project = new Project(directory, plugins);
     const made = await project.#pulumi(["stack", "init"]);
-    if (!made.ok) throw new Error(`no stack: ${made.text}`);
-    return project;
+    if (made.ok) return project;
+    await project.remove();
+    throw new Error(`no stack: ${made.text}`);
   }
 
   async declare(...resources: Declaration[]): Promise<void> {
