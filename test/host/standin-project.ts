@@ -134,7 +134,8 @@ export class Project {
   #pulumi(args: string[]): Promise<{ ok: boolean; text: string }> {
     const env: NodeJS.ProcessEnv = {
       ...process.env,
-      PATH: [...this.#plugins, join(ROOT, "node_modules/.bin"), process.env.PATH].join(delimiter),
+      // The project's own programs come last: a Pulumi that set-up has put on PATH is the one to use.
+      PATH: [...this.#plugins, process.env.PATH, join(ROOT, "node_modules/.bin")].join(delimiter),
       PULUMI_BACKEND_URL: `file://${join(this.directory, "state")}`,
       PULUMI_CONFIG_PASSPHRASE: "conformance",
       PULUMI_SKIP_UPDATE_CHECK: "true",
