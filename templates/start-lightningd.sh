@@ -11,4 +11,7 @@ fi
 
 # The gate prints the config to start with; its exit status, if it says no, is this program's.
 config=$(/usr/bin/node /usr/local/lib/twofold/current gate --start)
-exec /opt/twofold/bin/lightningd --conf="$config"
+# By its own path and not by the link: lightningd executes its own argv[0] again when it finds its subdaemons to be of another
+# version, and through the link an upgrade would start the new one without passing the gate.
+programs=$(readlink -f /opt/twofold/bin)
+exec "$programs/lightningd" --conf="$config"

@@ -40,6 +40,8 @@ export function mayAdvance(current: Mark | undefined, next: Mark): Advance {
       accepted: false,
       why: `the mark belongs to node ${current.node} (${current.nodeId}), not to ${next.node} (${next.nodeId})`,
     };
+  // A sample is one below what was seen, so after a clean stop, and until the next commit, it is one below the mark.
+  if (!next.exact && next.dataVersion === current.dataVersion - 1) return { accepted: true, changed: false };
   if (next.dataVersion < current.dataVersion)
     return {
       accepted: false,
