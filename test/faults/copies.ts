@@ -64,6 +64,17 @@ function startsWithMagic(path: string): boolean {
   return existsSync(path) && readFileSync(path).subarray(0, JOURNAL_MAGIC.length).equals(JOURNAL_MAGIC);
 }
 
+/**
+ * Says, as fast as a few stat(2) are, whether a running lightningd has written its commit to main and is at the replica's. A rollback journal
+ * is unlinked at the commit; a -wal is written at the commit.
+ */
+export async function writesReplica(mode: "wal" | "delete", main: Place, replica: Place): Promise<() => boolean> {
+  const [first, second] = [await main.host.path(main.path), await replica.host.path(replica.path)];
+  if (mode === "delete") return () => existsSync(`${second}-journal`) && !existsSync(`${first}-journal`);
+  const written = (path: string) => statSync(`${path}-wal`, { bigint: true, throwIfNoEntry: false })?.mtimeNs ?? 0n;
+  return () => written(first) > written(second);
+}
+
 /** SHA-256, mode and owner of main, replica, their journals and hsm_secret; "absent" for what is not there. */
 export async function fingerprintOf(topology: Topology, main: Place, replica: Place): Promise<Record<string, string>> {
   const files = (path: string) => SUFFIXES.map((suffix) => path + suffix);

@@ -11,6 +11,7 @@ import { type Disk, local, type Machine } from "./machine.ts";
 /** Seconds for the filesystem to meet the fault: BTRFS writes its superblocks every 30 s, and lightningd's commits come sooner. */
 const MEET_SECONDS = 45;
 const READS = 40;
+const EFFECT_SECONDS = 10;
 
 /** Errors that BTRFS has counted on a device, all kinds together (btrfs-device(8), "stats"). */
 export async function deviceErrors(host: Machine, mount: string, disk: Disk): Promise<number> {
@@ -23,10 +24,17 @@ export async function deviceErrors(host: Machine, mount: string, disk: Disk): Pr
 /** Takes a disk away from a running host. */
 export async function pullDisk(disk: Disk): Promise<void> {
   await local("cp", "--reflink=always", disk.file, asideOf(disk));
-  await truncate(disk.file, 0);
-  await local("losetup", "--set-capacity", disk.device);
-  const size = await local("blockdev", "--getsize64", disk.device);
-  if (size !== "0") throw new Error(`${disk.device} was not pulled: it has ${size} bytes`);
+  // A write between the two steps would make the image grow again.
+  await eventually(
+    `${disk.device} has no bytes`,
+    EFFECT_SECONDS,
+    async () => {
+      await truncate(disk.file, 0);
+      await local("losetup", "--set-capacity", disk.device);
+      return (await local("blockdev", "--getsize64", disk.device)) === "0";
+    },
+    1,
+  );
 }
 
 /** Waits until BTRFS has met the pulled disk, which needs something to be written. @returns the errors counted */

@@ -111,19 +111,16 @@ function volumeAt(host: Machine, mount: string): Volume {
   return found;
 }
 
-/** Gives disks that nobody has mounted the content that they have in the snapshot, on the devices that the container knows. */
+/**
+ * Gives disks that nobody has mounted the content that they have in the snapshot. The image keeps its inode, and so its loop device: one that
+ * was let go of could be taken by another lab. A block device that nobody has open has no page cache.
+ */
 async function putBack(disks: Disk[], snapshot: string): Promise<void> {
   for (const { file, device } of disks) {
-    await local("losetup", "--detach", device);
-    await eventually(`${device} is free`, RELEASE_SECONDS, async () => (await imageBehind(device)) === "");
     await local("cp", "--reflink=always", join(snapshot, basename(file)), file);
-    await local("losetup", device, file);
+    await local("blockdev", "--flushbufs", device);
   }
   await forget(disks);
-}
-
-async function imageBehind(device: string): Promise<string> {
-  return (await runProgram("losetup", ["--noheadings", "--output", "BACK-FILE", device])).stdout.trim();
 }
 
 /** The kernel remembers devices by the filesystem's UUID, and would mix an image of before with one of after. */

@@ -9,16 +9,17 @@ import type { Topology } from "../../components/topology/schema.ts";
 import type { Failure } from "../../components/topology/survival/row.ts";
 import { setupOf } from "../../components/topology/survival/situation.ts";
 import { survivalTable } from "../../components/topology/survival.ts";
-import { type Copy, fingerprintOf, type Place, placesOf, readCopy } from "../faults/copies.ts";
+import { type Copy, fingerprintOf, type Place, placesOf, readCopy, writesReplica } from "../faults/copies.ts";
 import { meetsErrors, pullDisk, returnDisk, scrubVolume } from "../faults/disks.ts";
 import { gateDecides, highestMark, nodeAnswers, type Verdict } from "../faults/gate.ts";
 import { cutLink, healLinks } from "../faults/links.ts";
 import { Machine, topologyOf } from "../faults/machine.ts";
 import { cutPower, killHost, powerOn } from "../faults/power.ts";
-import { killLightningd, LightningdWatch, lightningd, lightningds } from "../faults/processes.ts";
-import { Recorder } from "../faults/recorder.ts";
+import { killLightningd, LightningdWatch, lightningd, lightningds, stopLightningdWhen } from "../faults/processes.ts";
+import { Recorder, socketOf } from "../faults/recorder.ts";
 import type { Random } from "../faults/seed.ts";
 import { eventually, type Lab } from "../helpers/lab.ts";
+import { LightningdClient } from "../helpers/lightningd-client.ts";
 
 /** What can happen, how often in a hundred, and the row of the survival table that says what it costs. */
 interface Kind {
@@ -37,10 +38,13 @@ const FAULTS = {
 export type Fault = keyof typeof FAULTS;
 const NAMES = Object.keys(FAULTS) as Fault[];
 
-/** "load": while commits go on. "idle": after the last of a few was acknowledged, and nothing more was asked for. */
+/**
+ * "load": while commits go on. "idle": after the last of a few was acknowledged, and nothing more was asked for. "between": lightningd has
+ * written a commit to main, and not yet to the replica.
+ */
 export interface Cut {
   fault: Fault;
-  moment: "load" | "idle";
+  moment: "load" | "idle" | "between";
   /** Milliseconds after the writer's first acknowledgement, or after its last one. */
   delay: number;
   /** Invoices before an idle cut. */
@@ -56,11 +60,14 @@ export function planCuts(random: Random, total: number, kind: "remote" | "local"
   while (faults.length < total) faults.push("power cut of the node");
   return random.shuffled(faults.slice(0, total)).map((fault, index) => ({
     fault,
-    moment: index % 2 === 0 ? "load" : "idle",
+    // A lightningd that stands still would not notice a lost link, nor go on without a disk.
+    moment: index % 2 === 1 ? "idle" : index % 4 === 0 && !needsMovement(fault) ? "between" : "load",
     delay: index % 4 === 1 ? 0 : random.between(0, 1500),
     count: random.between(1, 12),
   }));
 }
+
+const needsMovement = (fault: Fault) => fault === "link cut" || fault === "disk pull";
 
 /** What happened to one cut. */
 export interface Outcome {
@@ -75,6 +82,27 @@ export interface Outcome {
   /** Milliseconds from the last acknowledgement to the cut, if that instant is known. */
   sinceAcknowledged: number | undefined;
   seconds: number;
+}
+
+/** The survival table's row of a fault, if it has one. */
+export const failureOf = (fault: Fault): Failure | undefined => (FAULTS[fault] as Kind).failure;
+
+/** What a run has to have met, or its cuts were too tame to prove anything. */
+export function sightings(outcomes: Outcome[]) {
+  const count = (holds: (outcome: Outcome) => boolean) => outcomes.filter(holds).length;
+  const difference = ({ main, replica }: Outcome) => main && replica && main.dataVersion - replica.dataVersion;
+  return {
+    behindByOne: count((outcome) => difference(outcome) === 1),
+    journalOfMain: count(({ main }) => main !== undefined && (main.hotJournal || main.wal)),
+    journalOfReplica: count(({ replica }) => replica !== undefined && (replica.hotJournal || replica.wal)),
+    lostByMain: count(({ lostByMain }) => lostByMain.length > 0),
+    lostByBoth: count(({ lost }) => lost.length > 0),
+    refused: count(({ gate }) => gate?.verdict === "refuse"),
+    /** Milliseconds between an acknowledgement and a power cut, the least of all. */
+    sinceAcknowledged: Math.min(
+      ...outcomes.map(({ sinceAcknowledged }) => sinceAcknowledged ?? Number.POSITIVE_INFINITY),
+    ),
+  };
 }
 
 /** What a fault left behind: since when acknowledgements do not count, and how the lab is brought back. */
@@ -144,6 +172,16 @@ export class Campaign {
     return journalMode(this.topology);
   }
 
+  /** Of lightningd, as it says itself. */
+  async version(): Promise<string> {
+    const client = await LightningdClient.connect(await socketOf(this.node, this.topology));
+    try {
+      return (await client.getinfo()).version;
+    } finally {
+      client.close();
+    }
+  }
+
   get hosts(): Machine[] {
     return [this.node, ...this.others];
   }
@@ -167,19 +205,7 @@ export class Campaign {
     );
     let stopped = false;
     try {
-      if (cut.moment === "idle") {
-        const status = await recorder.ended();
-        if (status !== 0 || recorder.acknowledged.length !== cut.count)
-          throw new Error(
-            `the writer ended with ${status} and ${recorder.acknowledged.length} of ${cut.count} before the cut`,
-          );
-        await delay(cut.delay);
-      } else {
-        await recorder.more(1, FIRST_SECONDS);
-        await delay(cut.delay);
-        // The cut follows an acknowledgement as closely as can be.
-        await recorder.more(1, FIRST_SECONDS);
-      }
+      await this.#reach(cut, recorder);
       const since = Date.now();
       const made = cut.fault === "disk pull" ? await this.#pull(recorder, cut) : await this.#make(cut.fault);
       stopped = true;
@@ -204,6 +230,28 @@ export class Campaign {
     } finally {
       if (!stopped) await recorder.stop();
     }
+  }
+
+  async #reach(cut: Cut, recorder: Recorder): Promise<void> {
+    if (cut.moment === "idle") {
+      const status = await recorder.ended();
+      if (status !== 0 || recorder.acknowledged.length !== cut.count)
+        throw new Error(
+          `the writer ended with ${status} and ${recorder.acknowledged.length} of ${cut.count} before the cut`,
+        );
+      await delay(cut.delay);
+      return;
+    }
+    await recorder.more(1, FIRST_SECONDS);
+    await delay(cut.delay);
+    if (cut.moment === "between") {
+      const reached = await writesReplica(this.mode, this.main, this.replica);
+      if (!(await stopLightningdWhen(this.node, FIRST_SECONDS, reached)))
+        throw new Error("lightningd was never seen between main and replica");
+      return;
+    }
+    // The cut follows an acknowledgement as closely as can be.
+    await recorder.more(1, FIRST_SECONDS);
   }
 
   async #make(fault: Exclude<Fault, "disk pull">): Promise<Made> {
@@ -304,7 +352,7 @@ export class Campaign {
 
   /** What the survival table says is lost at most; a fault without a row loses nothing. */
   #holdsPromise(fault: Fault, lost: string[], lostByMain: string[], acknowledged: string[]): void {
-    const { failure } = FAULTS[fault] as Kind;
+    const failure = failureOf(fault);
     const row = survivalTable(this.topology).rows.find((one) => one.failure === failure)?.cells;
     const words = row === undefined ? "nothing" : row.lost;
     if (words === "the last acknowledged commit") {
