@@ -1,7 +1,7 @@
 /** Makes the host program: one file for the distribution's Node, with the templates inside. */
 import { createHash } from "node:crypto";
 import { type Stats, statSync } from "node:fs";
-import { access, constants, mkdir, mkdtemp, readdir, readFile, rename, writeFile } from "node:fs/promises";
+import { access, constants, mkdir, mkdtemp, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -59,14 +59,30 @@ function fingerprint(path: string): string {
   return [size, mtimeMs, ctimeMs, ino].join(" ");
 }
 
+/** SHA-256 of a file, or undefined if it can't be read. */
+async function hashOf(path: string): Promise<string | undefined> {
+  const content = await readFile(path).catch(() => undefined);
+  return content && createHash("sha256").update(content).digest("hex");
+}
+
+/** How long an earlier bundle is kept: an `up` that was started with it must find it to its end. */
+const KEPT_MS = 24 * 60 * 60 * 1000;
+
+async function removeOld(directory: string, current: string): Promise<void> {
+  for (const name of await readdir(directory)) {
+    const path = join(directory, name);
+    if (!/^host-[0-9a-f]{64}\.mjs$/.test(name) || path === current) continue;
+    if (Date.now() - statSync(path).mtimeMs > KEPT_MS) await rm(path, { force: true });
+  }
+}
+
 async function isCurrent(stamp: Stamp): Promise<boolean> {
   try {
     const present = await templateNames();
     const built = Object.keys(stamp.inputs).filter((path) => path.startsWith("templates/") && !path.endsWith(".ts"));
     if (present.map((name) => `templates/${name}`).join() !== built.sort().join()) return false;
     for (const [path, was] of Object.entries(stamp.inputs)) if (fingerprint(join(root, path)) !== was) return false;
-    const content = await readFile(stamp.file);
-    return createHash("sha256").update(content).digest("hex") === stamp.sha256;
+    return (await hashOf(stamp.file)) === stamp.sha256;
   } catch {
     return false;
   }
@@ -124,7 +140,9 @@ export async function bundleHostProgram(): Promise<HostProgram> {
   if (content === undefined) throw new Error("esbuild made no output for scripts/host/main.ts");
   const sha256 = createHash("sha256").update(content).digest("hex");
   const file = join(directory, `host-${sha256}.mjs`);
-  await writeInPlace(file, content);
+  // A build beside this one may have written it already; the same name means the same bytes.
+  if ((await hashOf(file)) !== sha256) await writeInPlace(file, content);
+  await removeOld(directory, file);
 
   const inputs = [...Object.keys(built.metafile.inputs), ...(await templateNames()).map((name) => `templates/${name}`)];
   const next: Stamp = {

@@ -5,7 +5,7 @@ import { bundleHostProgram } from "../../scripts/host/build.ts";
 import { renderBootstrap } from "../../templates/bootstrap.ts";
 import { fillTemplate, loadTemplate } from "../../templates/load.ts";
 
-test("the host program is one file, named and known by its hash", async (t) => {
+test.serial("the host program is one file, named and known by its hash", async (t) => {
   const { file, sha256 } = await bundleHostProgram();
   t.true(file.endsWith(`/host-${sha256}.mjs`));
   t.is(
@@ -17,7 +17,7 @@ test("the host program is one file, named and known by its hash", async (t) => {
   t.true((await stat(file)).size < 400_000);
 });
 
-test("the host program brings its templates and imports nothing but Node's own modules", async (t) => {
+test.serial("the host program brings its templates and imports nothing but Node's own modules", async (t) => {
   const text = await readFile((await bundleHostProgram()).file, "utf8");
   t.true(text.includes("into-journal NAME MOUNT COMMAND"), "the first words of templates/into-journal.sh");
   const imported = [...text.matchAll(/\bimport\b[^"';]*["']([^"']+)["']/g)].map((match) => match[1] ?? "");
@@ -26,7 +26,7 @@ test("the host program brings its templates and imports nothing but Node's own m
   t.false(text.includes("node:sqlite"), "Node 20 has none");
 });
 
-test("building twice gives the same file, without building", async (t) => {
+test.serial("building twice gives the same file, without building", async (t) => {
   const first = await bundleHostProgram();
   const before = (await stat(first.file)).mtimeMs;
   t.deepEqual(await bundleHostProgram(), first);
