@@ -72,7 +72,9 @@ async function removeOld(directory: string, current: string): Promise<void> {
   for (const name of await readdir(directory)) {
     const path = join(directory, name);
     if (!/^host-[0-9a-f]{64}\.mjs$/.test(name) || path === current) continue;
-    if (Date.now() - statSync(path).mtimeMs > KEPT_MS) await rm(path, { force: true });
+    // Another build may have removed it just now.
+    const found = statSync(path, { throwIfNoEntry: false });
+    if (found !== undefined && Date.now() - found.mtimeMs > KEPT_MS) await rm(path, { force: true });
   }
 }
 
