@@ -14,7 +14,8 @@ function packagesOf(topology: Topology, host: string): string[] {
     for (const name of names) packages.add(name);
   };
 
-  if (volumesOf(topology, host).length > 0) add("btrfs-progs", "cron");
+  // e2fsprogs has lsattr, which shows whether somebody has switched a directory's checksums off (chattr +C).
+  if (volumesOf(topology, host).length > 0) add("btrfs-progs", "cron", "e2fsprogs");
   // Versions of a copy are read with sqlite3 on the host that keeps it.
   if (node.wallet.kind === "sqlite" && copyHosts(topology).includes(host)) add("sqlite3");
   if (replicaOf(topology)?.via === "nfs" && replicaHost(topology) === host) add("nfs-kernel-server");
