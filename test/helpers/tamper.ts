@@ -17,7 +17,12 @@ export function tampering(lab: Lab, host: string, item: string): Tampering {
   const plain = (spoil: () => Promise<unknown>): Tampering => ({ item, withIt: [], spoil });
   switch (kind) {
     case "package":
-      return plain(() => sh('dpkg --force-depends --force-remove-protected --remove "$1"'));
+      return {
+        item,
+        // Without its program nothing can be said of the volume.
+        withIt: what === "btrfs-progs" ? ["stage:storage"] : [],
+        spoil: () => sh('dpkg --force-depends --force-remove-protected --remove "$1"'),
+      };
     case "group":
       // groupdel refuses a user's primary group; a careless editor of the file does not.
       return { item, withIt: ["user:bitcoin"], spoil: () => sh('sed -i "/^$1:/d" /etc/group') };

@@ -74,6 +74,7 @@ test("a host gets the packages that its stages need, sorted, and no others", (t)
     "ca-certificates",
     "cron",
     "curl",
+    "e2fsprogs",
     "libpq5",
     "libsodium23",
     "libsqlite3-0",
@@ -82,7 +83,7 @@ test("a host gets the packages that its stages need, sorted, and no others", (t)
     "sshfs",
     "xz-utils",
   ]);
-  t.deepEqual(packages(sshfsConfig(), "vault"), ["btrfs-progs", "cron", "sqlite3"]);
+  t.deepEqual(packages(sshfsConfig(), "vault"), ["btrfs-progs", "cron", "e2fsprogs", "sqlite3"]);
   t.deepEqual(packages(sshfsConfig(), "eve"), []);
   const preinstalled = with_(raidConfig(), (c) => {
     c.node.lightningd = { preinstalled: "/usr/bin/lightningd" };
@@ -90,6 +91,7 @@ test("a host gets the packages that its stages need, sorted, and no others", (t)
   t.deepEqual(packages(preinstalled, "alice"), [
     "btrfs-progs",
     "cron",
+    "e2fsprogs",
     "libpq5",
     "libsodium23",
     "libsqlite3-0",
