@@ -130,6 +130,52 @@ test.serial("a node that was killed starts again by itself, with every invoice",
   t.is((await rpc(pair, "listinvoices")).invoices.length, before + 4);
 });
 
+test.serial("a node killed five times while it commits starts each time, and keeps what it acknowledged", async (t) => {
+  await start(pair, "answers");
+  const since = await pair.alice.must("date", "+%s");
+  const acknowledged: string[] = [];
+  for (let round = 0; round < 5; round++) {
+    let killed = false;
+    const writing = (async () => {
+      while (!killed) {
+        const label = `kill-${round}-${acknowledged.length}`;
+        const made = await rpc(pair, "invoice", "1000", label, "x").catch(() => undefined);
+        if (made === undefined) return;
+        acknowledged.push(label);
+      }
+    })();
+    const enough = acknowledged.length + 2 + round;
+    await eventually("some commits were acknowledged", 60, async () => acknowledged.length >= enough);
+    await pair.alice.must("systemctl", "kill", "--signal=KILL", "lightningd.service");
+    killed = true;
+    await writing;
+    await answers(pair, 90);
+  }
+  const said = await pair.alice.must("journalctl", "--unit=lightningd.service", "--output=cat", `--since=@${since}`);
+  t.is(said.match(/gate: start/g)?.length, 5, said);
+  t.notRegex(said, /REFUSED/);
+  const kept = new Set((await rpc(pair, "listinvoices")).invoices.map(({ label }: { label: string }) => label));
+  t.deepEqual(
+    acknowledged.filter((label) => !kept.has(label)),
+    [],
+  );
+});
+
+test.serial(
+  "a lightningd that was started by hand keeps the unit's one waiting, and ends the wait when it ends",
+  async (t) => {
+    await stop(pair);
+    const user = ["setpriv", "--reuid=bitcoin", "--regid=bitcoin", "--init-groups"];
+    const byHand = pair.alice.exec([...user, "/opt/twofold/bin/lightningd", "--conf=/etc/lightningd/lightningd.conf"]);
+    await answers(pair, 60);
+    t.regex(await start(pair, { waits: "IN_USE" }), /kill \d+/);
+    await rpc(pair, "stop");
+    await byHand;
+    await answers(pair, 60);
+    t.not(await pair.alice.must("systemctl", "show", "--value", "--property=MainPID", "lightningd.service"), "0");
+  },
+);
+
 test.serial(
   "what the gate refuses stays byte-identical: main, replica and hsm_secret, spoiled one by one",
   async (t) => {
