@@ -49,6 +49,7 @@ const newTarget = (): TargetFacts => ({
   entries: new Map(),
   ancestors: ["/", "/srv", "/srv/vault"].map((path) => ({ path, entry: directory() })),
   ownVolume: true,
+  key: undefined,
   sshdConfig: "Include /etc/ssh/sshd_config.d/*.conf\nUsePAM yes\n",
 });
 const newSource = (): SourceFacts => ({
@@ -144,26 +145,25 @@ test("sshd's config gives the account SFTP in its chroot and nothing else", (t) 
     t.true(lines.includes(line), line);
 });
 
-test("an authorized key keeps its place, and what somebody put beside it goes", (t) => {
+test("the key that was brought is the only one that is let in, and a file that is gone comes back", (t) => {
   const path = `/etc/twofold/authorized_keys/${ACCOUNT}`;
-  const facts = readyTarget();
-  const put = (content: string) =>
-    planReplica(
-      {
-        ...facts,
-        entries: new Map(facts.entries).set(path, {
-          kind: "file",
-          content,
-          owner: "root",
-          group: "root",
-          mode: "0644",
-        }),
-      },
-      TARGET,
-    );
-  t.deepEqual(put("restrict ssh-ed25519 AAAAkey twofold replica alice\n"), []);
-  const [action] = put("ssh-ed25519 AAAAkey me\nssh-ed25519 AAAAother\n");
-  t.like(action, { kind: "write-file", path, content: "restrict ssh-ed25519 AAAAkey twofold replica alice\n" });
+  const facts = { ...readyTarget(), key: "ssh-ed25519 AAAAkey" };
+  const wanted = "restrict ssh-ed25519 AAAAkey twofold replica alice\n";
+  const put = (content: string | undefined) => {
+    const file =
+      content === undefined
+        ? undefined
+        : ({ kind: "file", content, owner: "root", group: "root", mode: "0644" } satisfies Entry);
+    return planReplica({ ...facts, entries: new Map(facts.entries).set(path, file) }, TARGET);
+  };
+  t.deepEqual(put(wanted), []);
+  for (const content of [
+    "ssh-ed25519 AAAAkey me\nssh-ed25519 AAAAother\n",
+    "restrict ssh-ed25519 AAAAother\n",
+    undefined,
+  ]) {
+    t.like(put(content), { 0: { kind: "write-file", path, content: wanted }, length: 1 });
+  }
 });
 
 test("refuses a replica on the root filesystem of its host, which is also what a missing volume looks like", (t) => {

@@ -1,5 +1,6 @@
 import { authorizedKeysOf, renderAuthorizedReplica } from "../../../templates/replica.ts";
 import { publicKeyOf } from "../../../templates/witness.ts";
+import { recordBroughtKey } from "../brought-key.ts";
 import { type Command, expectArguments, readStdin, requireRoot } from "../command.ts";
 import { EXIT } from "../contract.ts";
 import { writeFileDurably } from "../files.ts";
@@ -34,6 +35,7 @@ export const replicaAuthorize: Command = {
         why: "the key would be let in nowhere",
         fix: "apply the replica stage of this host first",
       });
+    await recordBroughtKey(account, key);
     const line = renderAuthorizedReplica(node, key);
     const path = authorizedKeysOf(account);
     if ((await readText(path)) !== line) await writeFileDurably(path, line, ROOT_FILE);

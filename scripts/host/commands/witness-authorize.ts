@@ -1,11 +1,12 @@
 import { authorizedWitness, publicKeyOf } from "../../../templates/witness.ts";
+import { recordBroughtKey } from "../brought-key.ts";
 import { type Command, expectArguments, readStdin, requireRoot } from "../command.ts";
 import { EXIT } from "../contract.ts";
 import { writeFileDurably } from "../files.ts";
 import { ROOT_FILE } from "../planning.ts";
 import { readAccounts, readEntry, readText } from "../read.ts";
 import { Refusal } from "../stage.ts";
-import { authorizedKeys, peerHome } from "../witness/facts.ts";
+import { authorizedKeys, peerHome, witnessKeyName } from "../witness/facts.ts";
 
 export const witnessAuthorize: Command = {
   usage: "witness-authorize NODE < PUBLIC-KEY",
@@ -32,6 +33,7 @@ export const witnessAuthorize: Command = {
         why: "the key would be let in nowhere",
         fix: "apply the witness stage of this host first",
       });
+    await recordBroughtKey(witnessKeyName(node), key);
     const line = authorizedWitness(node, key);
     const path = authorizedKeys(node);
     if ((await readText(path)) !== line) await writeFileDurably(path, line, ROOT_FILE);

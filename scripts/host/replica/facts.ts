@@ -11,6 +11,7 @@ import {
   REPLICA_UNIT_FILE,
   sshdFileOf,
 } from "../../../templates/replica.ts";
+import { readBroughtKey } from "../brought-key.ts";
 import type { ReplicaDocument } from "../contract.ts";
 import {
   accountIds,
@@ -36,6 +37,8 @@ export interface TargetFacts {
   ancestors: { path: string; entry: Entry }[];
   /** The chroot, or where it will be made, is on another filesystem than "/". */
   ownVolume: boolean;
+  /** The public key with which the node's host may log in, undefined before `replica-authorize`. */
+  key: string | undefined;
   /** sshd's main config, which has to include the folder of the drop-in. */
   sshdConfig: string;
 }
@@ -76,6 +79,7 @@ async function readTarget(document: ReplicaDocument): Promise<TargetFacts> {
   return {
     role: "target",
     account: parsePasswd((await readText("/etc/passwd")) ?? "").get(name),
+    key: await readBroughtKey(name),
     entries,
     ancestors,
     ownVolume: (await stat(deepest)).dev !== (await stat("/")).dev,

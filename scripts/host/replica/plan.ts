@@ -12,7 +12,6 @@ import {
   replicaSourceFiles,
   sshdFileOf,
 } from "../../../templates/replica.ts";
-import { publicKeyOf } from "../../../templates/witness.ts";
 import type { ReplicaDocument } from "../contract.ts";
 import { planDirectory, planFile, ROOT_DIRECTORY, ROOT_FILE } from "../planning.ts";
 import { type CommonAction, type ItemName, Refusal } from "../stage.ts";
@@ -112,7 +111,7 @@ function planTarget(facts: TargetFacts, document: ReplicaDocument, account: Repl
   refuseSshdWithoutInclude(facts);
   const entry = (path: string) => facts.entries.get(path);
   const keys = authorizedKeysOf(account.name);
-  const key = publicKeyOf(entry(keys)?.content ?? "");
+  const { key } = facts;
   return [
     ...planAccount(facts, account),
     // sshd wants the chroot to be root's, so what the account may write is a directory in it.

@@ -1,7 +1,8 @@
 /** What the witness stage reads of a host. */
 import { lstat } from "node:fs/promises";
 import { dirname } from "node:path";
-import { publicKeyOf, WITNESS_UNITS, witnessUnitFiles } from "../../../templates/witness.ts";
+import { WITNESS_UNITS, witnessUnitFiles } from "../../../templates/witness.ts";
+import { readBroughtKey } from "../brought-key.ts";
 import { LIGHTNINGD, NODE_STATE, STATE_DIRECTORY, type WitnessDocument } from "../contract.ts";
 import { type Entry, readAccounts, readEntries, readText, readUnits, type Unit } from "../read.ts";
 import { nodeDirectory } from "./store.ts";
@@ -12,6 +13,8 @@ export const WITNESS_KEY = "/etc/twofold/keys/witness";
 export const PEER_HOMES = `${STATE_DIRECTORY}/peers`;
 
 export const peerHome = (node: string) => `${PEER_HOMES}/${node}`;
+/** Under which the brought key of a node's witness is kept. */
+export const witnessKeyName = (node: string) => `witness-${node}`;
 export const authorizedKeys = (node: string) => `${peerHome(node)}/.ssh/authorized_keys`;
 
 export interface Account {
@@ -45,7 +48,7 @@ export interface WitnessFacts {
    * else can read the files (lightningd makes them 0600). Undefined if the directory is not there.
    */
   replicaOwners: Map<string, { uid: number; gid: number; owner: string; group: string } | undefined>;
-  /** The public key in each writer's authorized_keys, undefined before `witness-authorize`. */
+  /** The public key that each writer may log in with, undefined before `witness-authorize`. */
   keys: Map<string, string | undefined>;
 }
 
@@ -102,7 +105,9 @@ export async function readWitnessFacts(document: WitnessDocument): Promise<Witne
     accounts: parsePasswd(passwd ?? ""),
     replicaOwners,
     keys: new Map(
-      document.writers.map(({ node }) => [node, publicKeyOf(entries.get(authorizedKeys(node))?.content ?? "")]),
+      await Promise.all(
+        document.writers.map(async ({ node }) => [node, await readBroughtKey(witnessKeyName(node))] as const),
+      ),
     ),
   };
 }
