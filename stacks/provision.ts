@@ -3,17 +3,20 @@ import type { Command } from "@pulumi/command/remote/command.js";
 import type * as pulumi from "@pulumi/pulumi";
 import { BaseSystem } from "../components/base-system.ts";
 import { BtrfsVolumes } from "../components/btrfs-volumes.ts";
+import { ClusterCertificates } from "../components/cluster-certificates.ts";
+import { EtcdMember } from "../components/etcd-member.ts";
 import { LightningNode } from "../components/lightning-node.ts";
 import { Maintenance } from "../components/maintenance.ts";
 import { type MadeMachine, NodeHost } from "../components/node-host.ts";
 import { PeerAccess } from "../components/peer-access.ts";
+import { PostgresMember } from "../components/postgres-member.ts";
 import { ReplicaSource } from "../components/replica-source.ts";
 import { ReplicaTarget } from "../components/replica-target.ts";
 import { type Upload, uploadOf } from "../components/topology/places.ts";
 import type { Topology } from "../components/topology/schema.ts";
 import { Witness } from "../components/witness.ts";
 import type { StageDocument } from "../scripts/host/contract.ts";
-import { planSteps } from "./steps.ts";
+import { planSteps, type Step } from "./steps.ts";
 
 /** A step on the hosts, and the commands that carry it out. */
 type StepComponent = pulumi.ComponentResource & { readonly commands: readonly Command[] };
@@ -48,19 +51,36 @@ export function provision(args: ProvisionArgs): Command[] {
   const done = new Map<string, StepComponent>();
   for (const step of planSteps(args.documents)) {
     const after = step.after.map((earlier) => lookUp(done, earlier));
-    done.set(
-      step.name,
-      step.kind === "stage"
-        ? createStage(step.name, step.document, { host: lookUp(hosts, step.document.host), after }, upload)
-        : new PeerAccess(step.name, {
-            source: lookUp(hosts, step.source),
-            print: step.print,
-            targets: step.targets.map(({ host, authorize }) => ({ host: lookUp(hosts, host), authorize })),
-            after,
-          }),
-    );
+    done.set(step.name, createStep(step, hosts, after, upload));
   }
   return [...done.values()].flatMap(({ commands }) => commands);
+}
+
+function createStep(
+  step: Step,
+  hosts: ReadonlyMap<string, NodeHost>,
+  after: pulumi.Resource[],
+  upload: Upload | undefined,
+): StepComponent {
+  switch (step.kind) {
+    case "stage":
+      return createStage(step.name, step.document, { host: lookUp(hosts, step.document.host), after }, upload);
+    case "access":
+      return new PeerAccess(step.name, {
+        source: lookUp(hosts, step.source),
+        print: step.print,
+        targets: step.targets.map(({ host, authorize }) => ({ host: lookUp(hosts, host), authorize })),
+        after,
+      });
+    case "certificates":
+      return new ClusterCertificates(step.name, {
+        host: lookUp(hosts, step.host),
+        authority: lookUp(hosts, step.authority),
+        cluster: step.cluster,
+        identities: step.identities,
+        after,
+      });
+  }
 }
 
 function createStage(
@@ -82,6 +102,10 @@ function createStage(
         : new ReplicaSource(name, { ...place, document });
     case "witness":
       return new Witness(name, { ...place, document });
+    case "etcd":
+      return new EtcdMember(name, { ...place, document });
+    case "postgres":
+      return new PostgresMember(name, { ...place, document });
     case "lightningd":
       return new LightningNode(name, { ...place, document, upload });
   }

@@ -1,4 +1,5 @@
 /** What is done on the hosts, and in which order. Pure. */
+import { certificatesOf, type HostCertificates, identityOf } from "../components/topology/certificates.ts";
 import type { ReplicaDocument, StageDocument, WitnessDocument } from "../scripts/host/contract.ts";
 
 /** A stage of one host. */
@@ -25,7 +26,15 @@ export interface AccessStep {
   after: string[];
 }
 
-export type Step = StageStep | AccessStep;
+/** A host gets its certificates of the cluster: keys and requests are made there, signed on the authority's host, brought back. */
+export interface CertificatesStep extends HostCertificates {
+  kind: "certificates";
+  /** "pg1-certificates". */
+  name: string;
+  after: string[];
+}
+
+export type Step = StageStep | AccessStep | CertificatesStep;
 
 /**
  * Every document as a step, and the keys between hosts, each after what it needs: a stage the one before it on its host; a
@@ -50,7 +59,13 @@ export function planSteps(documents: ReadonlyMap<string, readonly StageDocument[
     replica.after.push(...mount.after);
     mount.after.push(replica.name);
   }
-  const steps: Step[] = [...stages, ...[replica, witness].filter((step) => step !== undefined)];
+  const certificates = planCertificates(documents, stages);
+  const consensus = stages.filter(({ document }) => document.stage === "etcd").map(({ name }) => name);
+  for (const { document, after } of stages) {
+    // Members of PostgreSQL find each other in etcd, whichever hosts it is on.
+    if (document.stage === "postgres") after.push(...consensus.filter((name) => !after.includes(name)));
+  }
+  const steps: Step[] = [...stages, ...certificates, ...[replica, witness].filter((step) => step !== undefined)];
   for (const { document, after } of stages) {
     if (document.stage === "lightningd") {
       after.push(
@@ -59,6 +74,28 @@ export function planSteps(documents: ReadonlyMap<string, readonly StageDocument[
     }
   }
   return sort(steps);
+}
+
+/** Each host's certificates come after its base and the authority's, and before the stages that use them. */
+function planCertificates(
+  documents: ReadonlyMap<string, readonly StageDocument[]>,
+  stages: readonly StageStep[],
+): CertificatesStep[] {
+  const steps = certificatesOf(documents).map(
+    (certificates): CertificatesStep => ({
+      kind: "certificates",
+      name: `${certificates.host}-certificates`,
+      ...certificates,
+      after: [...new Set([`${certificates.host}-base`, `${certificates.authority}-base`])],
+    }),
+  );
+  for (const step of steps) {
+    for (const stage of stages) {
+      const user = stage.document.host === step.host && identityOf(stage.document) !== undefined;
+      if (user) stage.after.push(step.name);
+    }
+  }
+  return steps;
 }
 
 function replicaAccess(all: StageDocument[]): AccessStep | undefined {

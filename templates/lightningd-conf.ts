@@ -2,6 +2,7 @@
 import { LIGHTNINGD, type LightningdDocument } from "../scripts/host/contract.ts";
 import { Refusal } from "../scripts/host/stage.ts";
 import { fillTemplate } from "./load.ts";
+import { walletDsn as postgresDsn } from "./postgres-dsn.ts";
 
 type OptionValue = LightningdDocument["options"][string];
 
@@ -97,7 +98,10 @@ export function renderLightningdConf(document: LightningdDocument, { degraded = 
   return fillTemplate("lightningd.conf", {
     network: document.network,
     directory: document.directory,
-    wallet: walletDsn(wallet.main, degraded ? undefined : wallet.replica?.path),
+    wallet:
+      wallet.kind === "postgres"
+        ? postgresDsn(wallet)
+        : walletDsn(wallet.main, degraded ? undefined : wallet.replica?.path),
     // In the order of their names: a config's keys come in another order from Pulumi than from the verbs.
     options: Object.entries(document.options)
       .sort(([a], [b]) => (a < b ? -1 : 1))
@@ -111,7 +115,7 @@ export function lightningdConfFiles(document: LightningdDocument): { path: strin
   const files: { path: string; content: string }[] = [
     { path: LIGHTNINGD.config, content: renderLightningdConf(document) },
   ];
-  if (document.wallet.replica)
+  if (document.wallet.kind === "sqlite" && document.wallet.replica)
     files.push({ path: LIGHTNINGD.degradedConfig, content: renderLightningdConf(document, { degraded: true }) });
   return files;
 }

@@ -6,15 +6,27 @@ import { fillTemplate } from "./load.ts";
 import { REPLICA_UNIT } from "./replica.ts";
 import { mountUnitName, unitWord } from "./systemd.ts";
 
+/** How long after an end without success the next try begins. */
+const RETRY = {
+  // What fails at once fails again, so ever more slowly.
+  sqlite: "RestartSec=5\nRestartSteps=6\nRestartMaxDelaySec=1min",
+  // A primary that moves ends lightningd, and each second stands between two payments; the gate itself waits for the new one.
+  postgres: "RestartSec=200ms",
+} as const;
+
+/** The replica's file, where there is one. */
+const replicaOf = ({ wallet }: LightningdDocument) => (wallet.kind === "sqlite" ? wallet.replica : undefined);
+
 /** What the unit may write: the volumes and the replica's directory; the witness stage adds its own place. */
-function writablePaths({ mounts, wallet }: LightningdDocument): string[] {
-  return [...new Set([...mounts, ...(wallet.replica ? [dirname(wallet.replica.path)] : [])])];
+function writablePaths(document: LightningdDocument): string[] {
+  const replica = replicaOf(document);
+  return [...new Set([...document.mounts, ...(replica ? [dirname(replica.path)] : [])])];
 }
 
 /** Units that mount what the node lies on. */
-function mountUnits({ mounts, wallet }: LightningdDocument): string[] {
-  const local = mounts.map(mountUnitName);
-  return wallet.replica?.peek.kind === "peer" ? [...local, REPLICA_UNIT] : local;
+function mountUnits(document: LightningdDocument): string[] {
+  const local = document.mounts.map(mountUnitName);
+  return replicaOf(document)?.peek.kind === "peer" ? [...local, REPLICA_UNIT] : local;
 }
 
 /**
@@ -33,6 +45,7 @@ export function renderLightningdUnit(
       startProgram: LIGHTNINGD.startProgram,
       programs: LIGHTNINGD.programs,
       config: LIGHTNINGD.config,
+      retry: RETRY[document.wallet.kind],
       gateRefused: String(EXIT.gateRefused),
       mountUnits: mountUnits(document).join(" "),
       // "-": a path that isn't there yet must not keep the gate from saying so.
@@ -40,7 +53,7 @@ export function renderLightningdUnit(
         .map((path) => unitWord(`-${path}`))
         .join(" "),
       desired,
-      replica: unitWord(`TWOFOLD_REPLICA=${document.wallet.replica?.path ?? ""}`),
+      replica: unitWord(`TWOFOLD_REPLICA=${replicaOf(document)?.path ?? ""}`),
     });
   const hash = createHash("sha256");
   for (const part of [fill(""), ...others]) hash.update(part).update("\0");

@@ -3,8 +3,10 @@
  */
 import type { StageDocument } from "../../scripts/host/contract.ts";
 import { baseDocument } from "./documents/base.ts";
+import { etcdDocument } from "./documents/etcd.ts";
 import { lightningdDocument } from "./documents/lightningd.ts";
 import { maintenanceDocument } from "./documents/maintenance.ts";
+import { postgresDocument } from "./documents/postgres.ts";
 import { replicaDocument } from "./documents/replica.ts";
 import { storageDocument } from "./documents/storage.ts";
 import { witnessDocument } from "./documents/witness.ts";
@@ -17,6 +19,8 @@ const BUILDERS: ((topology: Topology, host: string) => StageDocument | undefined
   maintenanceDocument,
   replicaDocument,
   witnessDocument,
+  etcdDocument,
+  postgresDocument,
   lightningdDocument,
 ];
 

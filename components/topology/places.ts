@@ -68,11 +68,12 @@ export function hostsApart(topology: Topology): string[] {
 
 /**
  * Hosts that keep the high-water mark: the declared ones, else the farthest that there are. The node's own is always one of them,
- * on its root disk: it costs nothing, and knows more than nothing on a day when the others are not asked.
+ * on its root disk: it costs nothing, and knows more than nothing on a day when the others are not asked. With PostgreSQL it is the
+ * only one by default: the gate waits for a witness that does not answer, and a dead member is to stop nothing.
  */
 export function witnessHosts(topology: Topology): string[] {
   const { node } = topology;
-  return [...new Set([node.host, ...(node.witness ?? hostsApart(topology))])];
+  return [...new Set([node.host, ...(node.witness ?? (node.wallet.kind === "postgres" ? [] : hostsApart(topology)))])];
 }
 
 /** A BTRFS volume on a host, with the name that messages use. */

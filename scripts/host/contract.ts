@@ -7,7 +7,16 @@
  */
 
 /** Stages in the order in which they are applied on one host. */
-export const STAGE_NAMES = ["base", "storage", "maintenance", "replica", "witness", "lightningd"] as const;
+export const STAGE_NAMES = [
+  "base",
+  "storage",
+  "maintenance",
+  "replica",
+  "witness",
+  "etcd",
+  "postgres",
+  "lightningd",
+] as const;
 export type StageName = (typeof STAGE_NAMES)[number];
 
 /** BTRFS block-group profiles that keep at least two copies (btrfs(5), "PROFILES"). */
@@ -128,6 +137,53 @@ export interface WitnessDocument {
   writers: { node: string; account: string; replica?: string }[];
 }
 
+/** A host of the etcd or the PostgreSQL cluster, as the other hosts reach it. */
+export interface ClusterMember {
+  host: string;
+  /** Name or IP address. */
+  address: string;
+}
+
+/** What a certificate of the cluster is for: a member of etcd, a member of PostgreSQL, or the node as their client. */
+export const CERTIFICATE_ROLES = ["etcd", "postgres", "node"] as const;
+export type CertificateRole = (typeof CERTIFICATE_ROLES)[number];
+
+/** A key of this host's own, made here, and the certificate that the cluster's authority gives it. */
+export interface ClusterIdentity {
+  role: CertificateRole;
+  /** Host whose key signs the cluster's certificates. */
+  authority: string;
+  commonName: string;
+  /** DNS names and IP addresses of the certificate. */
+  names: string[];
+}
+
+/** One member of the consensus store in which the PostgreSQL members agree who is primary. */
+export interface EtcdDocument {
+  stage: "etcd";
+  host: string;
+  /** The cluster's name: etcd's token, directory names, Patroni's scope. */
+  cluster: string;
+  members: ClusterMember[];
+  identity: ClusterIdentity;
+}
+
+/** One member of the PostgreSQL cluster, kept by Patroni. */
+export interface PostgresDocument {
+  stage: "postgres";
+  host: string;
+  cluster: string;
+  /** PostgreSQL's major version, one for all members. */
+  version: number;
+  members: ClusterMember[];
+  etcd: ClusterMember[];
+  /** Standbys that must have flushed a commit before its writer hears of it. */
+  synchronousStandbys: number;
+  /** The node's role and database, both of this name, and the common name of its certificate. */
+  node: { role: string; gateRole: string; commonName: string };
+  identity: ClusterIdentity;
+}
+
 /** The node's wallet as the gate has to check it. */
 export interface SqliteWalletDocument {
   kind: "sqlite";
@@ -136,6 +192,19 @@ export interface SqliteWalletDocument {
   journalMode: JournalMode;
   /** The replica as lightningd sees it; `peek` says how its versions are read without opening the live file. */
   replica?: { path: string; peek: { kind: "local" } | { kind: "peer"; access: PeerAccess } };
+}
+
+/** The node's wallet in a PostgreSQL cluster. */
+export interface PostgresWalletDocument {
+  kind: "postgres";
+  members: ClusterMember[];
+  /** The node's role, and its database of the same name. */
+  role: string;
+  /** The role as which the gate and the witness look; it writes nothing. */
+  gateRole: string;
+  /** Standbys that must have flushed what the primary has, before lightningd reads it. */
+  synchronousStandbys: number;
+  identity: ClusterIdentity;
 }
 
 export interface LightningdDocument {
@@ -150,7 +219,7 @@ export interface LightningdDocument {
   directory: string;
   /** lightningd options from the topology; an array repeats the option, true is a flag. */
   options: Record<string, string | number | boolean | string[]>;
-  wallet: SqliteWalletDocument;
+  wallet: SqliteWalletDocument | PostgresWalletDocument;
   user: string;
   group: string;
   /** Paths whose mounts the unit needs (systemd.unit(5), RequiresMountsFor=). */
@@ -160,12 +229,23 @@ export interface LightningdDocument {
   peers: PeerAccess[];
 }
 
+/** A node by the kind of its wallet. */
+export type SqliteNodeDocument = LightningdDocument & { wallet: SqliteWalletDocument };
+export type PostgresNodeDocument = LightningdDocument & { wallet: PostgresWalletDocument };
+
+export const hasSqliteWallet = (document: LightningdDocument): document is SqliteNodeDocument =>
+  document.wallet.kind === "sqlite";
+export const hasPostgresWallet = (document: LightningdDocument): document is PostgresNodeDocument =>
+  document.wallet.kind === "postgres";
+
 export type StageDocument =
   | BaseDocument
   | StorageDocument
   | MaintenanceDocument
   | ReplicaDocument
   | WitnessDocument
+  | EtcdDocument
+  | PostgresDocument
   | LightningdDocument;
 export type DocumentOf<S extends StageName> = Extract<StageDocument, { stage: S }>;
 
@@ -205,6 +285,23 @@ export const NODE_STATE = {
   /** One line of JSON for every repair that bends a rule. */
   audit: `${STATE_DIRECTORY}/node/audit.log`,
 } as const;
+
+/** Keys and certificates of a cluster; a key never leaves the host on which it was made. */
+export const TLS = {
+  directory: "/etc/twofold/tls",
+  /** The authority's certificate, on every host of the cluster. */
+  ca: "/etc/twofold/tls/ca.crt",
+  /** On the authority's host alone: its key. */
+  authority: "/etc/twofold/ca",
+} as const;
+
+/** Where key and certificate of a role lie. */
+export function tlsFiles(role: CertificateRole): { key: string; certificate: string } {
+  return { key: `${TLS.directory}/${role}.key`, certificate: `${TLS.directory}/${role}.crt` };
+}
+
+/** Ports of the cluster's members: etcd's clients and peers (IANA), PostgreSQL, Patroni's REST API. */
+export const CLUSTER_PORTS = { etcdClient: 2379, etcdPeer: 2380, postgres: 5432, patroni: 8008 } as const;
 
 /** Holds one directory a node, named like it, with its high-water mark; see {@link WitnessDocument}. */
 export const WITNESS_DIRECTORY = `${STATE_DIRECTORY}/witness`;

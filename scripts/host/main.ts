@@ -19,6 +19,9 @@ import { restore } from "./commands/restore.ts";
 import { resync } from "./commands/resync.ts";
 import { status } from "./commands/status.ts";
 import { stop } from "./commands/stop.ts";
+import { tlsInstall } from "./commands/tls-install.ts";
+import { tlsRequest } from "./commands/tls-request.ts";
+import { tlsSign } from "./commands/tls-sign.ts";
 import { witnessAuthorize } from "./commands/witness-authorize.ts";
 import { witnessKey } from "./commands/witness-key.ts";
 import { witnessRebuild } from "./commands/witness-rebuild.ts";
@@ -43,6 +46,9 @@ const COMMANDS: Record<string, Command> = {
   "replica-key": replicaKey,
   "replica-authorize": replicaAuthorize,
   "replica-before-mount": replicaBeforeMount,
+  "tls-request": tlsRequest,
+  "tls-sign": tlsSign,
+  "tls-install": tlsInstall,
   "witness-key": witnessKey,
   "witness-authorize": witnessAuthorize,
   "witness-record": witnessRecord,

@@ -5,7 +5,14 @@
 
 import * as z from "zod/mini";
 import en from "zod/v4/locales/en.js";
-import { type DocumentOf, RAID_PROFILES, STAGE_NAMES, type StageDocument, type StageName } from "./contract.ts";
+import {
+  CERTIFICATE_ROLES,
+  type DocumentOf,
+  RAID_PROFILES,
+  STAGE_NAMES,
+  type StageDocument,
+  type StageName,
+} from "./contract.ts";
 import { Refusal } from "./stage.ts";
 
 z.config(en());
@@ -86,11 +93,58 @@ const witness = z.strictObject({
   writers: z.array(z.strictObject({ node: text, account: accountName, replica: z.exactOptional(path) })),
 });
 
+const members = z.array(z.strictObject({ host: text, address: text }));
+const identity = z.strictObject({
+  role: z.enum(CERTIFICATE_ROLES),
+  authority: text,
+  commonName: z.string().check(z.regex(/^[A-Za-z0-9.-]{1,64}$/, "letters, digits, '.' and '-', 64 at most")),
+  names: z.array(z.string().check(z.regex(/^[A-Za-z0-9.:-]{1,253}$/, "a DNS name or an IP address"))),
+});
+
+const etcd = z.strictObject({ stage: z.literal("etcd"), host: text, cluster: unitWord, members, identity });
+
+const roleName = z.string().check(z.regex(/^[a-z][a-z0-9_-]{0,62}$/, "a role's name, as PostgreSQL takes it"));
+const postgres = z.strictObject({
+  stage: z.literal("postgres"),
+  host: text,
+  cluster: unitWord,
+  version: z.int(),
+  members,
+  etcd: members,
+  synchronousStandbys: z.int().check(z.minimum(1)),
+  node: z.strictObject({ role: roleName, gateRole: roleName, commonName: text }),
+  identity,
+});
+
 const install = z.discriminatedUnion("kind", [
   z.strictObject({ kind: z.literal("preinstalled"), path }),
   z.strictObject({ kind: z.literal("archive"), source: text, sha256 }),
   z.strictObject({ kind: z.literal("release"), version: text, baseUrl: text, keyFile: path, fingerprint: text }),
 ]);
+
+const sqliteWallet = z.strictObject({
+  kind: z.literal("sqlite"),
+  main: path,
+  journalMode: z.enum(["wal", "delete"]),
+  replica: z.exactOptional(
+    z.strictObject({
+      path,
+      peek: z.discriminatedUnion("kind", [
+        z.strictObject({ kind: z.literal("local") }),
+        z.strictObject({ kind: z.literal("peer"), access: peer }),
+      ]),
+    }),
+  ),
+});
+
+const postgresWallet = z.strictObject({
+  kind: z.literal("postgres"),
+  members,
+  role: roleName,
+  gateRole: roleName,
+  synchronousStandbys: z.int().check(z.minimum(1)),
+  identity,
+});
 
 const lightningd = z.strictObject({
   stage: z.literal("lightningd"),
@@ -100,20 +154,7 @@ const lightningd = z.strictObject({
   install,
   directory: path,
   options: z.record(z.string(), z.union([z.string(), z.number(), z.boolean(), z.array(z.string())])),
-  wallet: z.strictObject({
-    kind: z.literal("sqlite"),
-    main: path,
-    journalMode: z.enum(["wal", "delete"]),
-    replica: z.exactOptional(
-      z.strictObject({
-        path,
-        peek: z.discriminatedUnion("kind", [
-          z.strictObject({ kind: z.literal("local") }),
-          z.strictObject({ kind: z.literal("peer"), access: peer }),
-        ]),
-      }),
-    ),
-  }),
+  wallet: z.discriminatedUnion("kind", [sqliteWallet, postgresWallet]),
   user: accountName,
   group: accountName,
   mounts: z.array(path),
@@ -126,7 +167,10 @@ const lightningd = z.strictObject({
   peers: z.array(peer),
 });
 
-const schemas = { base, storage, maintenance, replica, witness, lightningd };
+const schemas = { base, storage, maintenance, replica, witness, etcd, postgres, lightningd };
+
+/** Of one host's identities, for the commands that make and install certificates. */
+export const identitySchema = identity;
 
 type Parsed = { [S in StageName]: z.output<(typeof schemas)[S]> };
 type Contract = { [S in StageName]: DocumentOf<S> };

@@ -1,8 +1,10 @@
 /** The stages that this program knows, by name. */
 import { base } from "./base/stage.ts";
 import type { DocumentOf, StageDocument, StageName } from "./contract.ts";
+import { etcd } from "./etcd/stage.ts";
 import { lightningd } from "./lightningd/stage.ts";
 import { maintenance } from "./maintenance/stage.ts";
+import { postgres } from "./postgres/stage.ts";
 import { replica } from "./replica/stage.ts";
 import { type OwnAction, Refusal, type Stage } from "./stage.ts";
 import { storage } from "./storage/stage.ts";
@@ -13,7 +15,7 @@ export type AnyStage = Stage<StageDocument, unknown, OwnAction>;
 
 type Stages = { [S in StageName]?: Stage<DocumentOf<S>, never, never> };
 
-const STAGES = { base, storage, maintenance, replica, witness, lightningd } as const;
+const STAGES = { base, storage, maintenance, replica, witness, etcd, postgres, lightningd } as const;
 
 /** @throws {Refusal} for a stage that this program hasn't */
 export function stageOf(name: StageName): AnyStage {

@@ -114,6 +114,7 @@ export async function provision({ alice, vault, documents }: Pair): Promise<void
       await hostOf(step.document.host).apply(step.document);
       continue;
     }
+    if (step.kind === "certificates") throw new Error("the pair has no PostgreSQL cluster");
     const key = succeeded(await hostOf(step.source).program(step.print));
     for (const { host, authorize } of step.targets) succeeded(await hostOf(host).program(authorize, key));
   }

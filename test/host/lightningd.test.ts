@@ -9,6 +9,7 @@ import type {
   BaseDocument,
   LightningdDocument,
   LightningdInstall,
+  SqliteNodeDocument,
   StorageDocument,
   WitnessDocument,
 } from "../../scripts/host/contract.ts";
@@ -58,7 +59,7 @@ const storage = (): StorageDocument => ({
     },
   ],
 });
-const desired = (given: Partial<LightningdDocument> = {}): LightningdDocument =>
+const desired = (given: Partial<SqliteNodeDocument> = {}): SqliteNodeDocument =>
   lightningdDocument({
     install: { kind: "archive", source: ARCHIVE, sha256 },
     options: { alias: "alice", "disable-plugin": ["bcli"], plugin: [BACKEND] },

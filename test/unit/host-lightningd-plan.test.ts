@@ -34,6 +34,7 @@ function newHost(): LightningdFacts {
     startedWith: undefined,
     initialised: false,
     sharedDisks: [],
+    certificateProblem: undefined,
     journalModes: {},
   };
 }
@@ -61,6 +62,7 @@ function runningHost(document: LightningdDocument): LightningdFacts {
     startedWith: desired,
     initialised: true,
     sharedDisks: [],
+    certificateProblem: undefined,
     journalModes: { [MAIN]: "wal" },
   };
 }

@@ -541,13 +541,6 @@ const BREACHES: Breach[] = [
   },
   // PostgreSQL
   {
-    code: "PG_NOT_PROVISIONED",
-    title: "a wallet in PostgreSQL, until it can be provisioned",
-    paths: ["twofold:node.wallet.kind"],
-    config: postgresConfig,
-    change: () => {},
-  },
-  {
     code: "PG_MEMBER_COUNT",
     title: "two members without the acceptance",
     paths: ["twofold:node.wallet.members"],
@@ -597,9 +590,8 @@ const BREACHES: Breach[] = [
 
 for (const { code, title, paths, config = sshfsConfig, change } of BREACHES) {
   test(`refuses ${title} (${code})`, (t) => {
-    const unchanged = code === "PG_NOT_PROVISIONED" ? sshfsConfig() : config();
     t.deepEqual(
-      checkRules(shaped(unchanged)).filter((problem) => problem.code === code),
+      checkRules(shaped(config())).filter((problem) => problem.code === code),
       [],
     );
     const broken = config();

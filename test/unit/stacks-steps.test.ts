@@ -15,7 +15,7 @@ const alice = [
   stage("alice", "storage"),
   stage("alice", "replica", { role: "source", via: "sshfs", node: "alice" }),
   stage("alice", "witness", { node, writers: [] }),
-  stage("alice", "lightningd"),
+  stage("alice", "lightningd", { wallet: { kind: "sqlite" } }),
 ];
 const vault = [
   stage("vault", "base"),
@@ -32,6 +32,48 @@ const three = planSteps(
   ]),
 );
 const step = (name: string) => three.find((each) => each.name === name);
+
+const identity = (role: string) => ({ role, authority: "alice", commonName: role, names: [] });
+const member = (host: string) => [
+  stage(host, "base"),
+  stage(host, "etcd", { cluster: "alice", identity: identity("etcd") }),
+  stage(host, "postgres", { cluster: "alice", identity: identity("postgres") }),
+];
+const cluster = planSteps(
+  new Map([
+    [
+      "alice",
+      [
+        stage("alice", "base"),
+        stage("alice", "lightningd", { node: "alice", wallet: { kind: "postgres", identity: identity("node") } }),
+      ],
+    ],
+    ["pg1", member("pg1")],
+    ["pg2", member("pg2")],
+  ]),
+);
+const clusterStep = (name: string) => cluster.find((each) => each.name === name);
+
+test("a host's certificates come after its base and the authority's, and before every stage that uses one", (t) => {
+  t.deepEqual(clusterStep("pg1-certificates"), {
+    kind: "certificates",
+    name: "pg1-certificates",
+    host: "pg1",
+    authority: "alice",
+    cluster: "alice",
+    identities: [identity("etcd"), identity("postgres")] as never,
+    after: ["pg1-base", "alice-base"],
+  });
+  for (const name of ["pg1-etcd", "pg1-postgres"]) t.true(clusterStep(name)?.after.includes("pg1-certificates"), name);
+  t.true(clusterStep("alice-lightningd")?.after.includes("alice-certificates"));
+  t.is(step("alice-certificates"), undefined);
+});
+
+test("PostgreSQL's members come after every member of etcd, on whichever host, and lightningd after them", (t) => {
+  for (const host of ["pg1", "pg2"])
+    for (const store of ["pg1-etcd", "pg2-etcd"]) t.true(clusterStep(`${host}-postgres`)?.after.includes(store));
+  for (const name of ["pg1-postgres", "pg2-postgres"]) t.true(clusterStep("alice-lightningd")?.after.includes(name));
+});
 
 test("a host's stages follow one another in the order of its documents", (t) => {
   t.deepEqual(step("alice-base")?.after, []);

@@ -3,7 +3,13 @@ import fc from "fast-check";
 import { documentsOf } from "../../components/topology/documents.ts";
 import { uploadOf, volumesOf, volumeUuid } from "../../components/topology/places.ts";
 import type { Topology } from "../../components/topology/schema.ts";
-import { type DocumentOf, RAID_PROFILES, STAGE_NAMES, type StageName } from "../../scripts/host/contract.ts";
+import {
+  type DocumentOf,
+  RAID_PROFILES,
+  type SqliteWalletDocument,
+  STAGE_NAMES,
+  type StageName,
+} from "../../scripts/host/contract.ts";
 import { parseDocument } from "../../scripts/host/schema.ts";
 import { type Config, localConfig, raidConfig, sshfsConfig, valid } from "../helpers/topologies.ts";
 
@@ -187,10 +193,16 @@ test("maintenance covers every volume of the host", (t) => {
   t.deepEqual(documentOf(valid(localConfig()), "alice", "maintenance")?.mounts, ["/srv/lightning", "/srv/replica"]);
 });
 
+function sqliteWallet(config: Config): SqliteWalletDocument {
+  const wallet = documentOf(valid(config), "alice", "lightningd")?.wallet;
+  if (wallet?.kind !== "sqlite") throw new Error(`alice's wallet is ${wallet?.kind}`);
+  return wallet;
+}
+
 test("main and replica have one file name, in directories of their own", (t) => {
   const wallet = (config: Config) => {
-    const document = documentOf(valid(config), "alice", "lightningd")?.wallet;
-    return { main: document?.main, replica: document?.replica?.path };
+    const { main, replica } = sqliteWallet(config);
+    return { main, replica: replica?.path };
   };
   t.deepEqual(wallet(raidConfig()), {
     main: "/srv/lightning/lightning/bitcoin/lightningd.sqlite3",
@@ -201,7 +213,7 @@ test("main and replica have one file name, in directories of their own", (t) => 
 });
 
 test("WAL is the default on local disks, the rollback journal over a network mount, and what is declared holds", (t) => {
-  const mode = (config: Config) => documentOf(valid(config), "alice", "lightningd")?.wallet.journalMode;
+  const mode = (config: Config) => sqliteWallet(config).journalMode;
   t.is(mode(raidConfig()), "wal");
   t.is(mode(localConfig()), "wal");
   t.is(mode(sshfsConfig()), "delete");

@@ -1,6 +1,8 @@
 import type { BaseDocument } from "../../../scripts/host/contract.ts";
 import { ACCOUNT, copyHosts, replicaHost, replicaOf, volumesOf } from "../places.ts";
 import type { Topology } from "../schema.ts";
+import { clusterHosts } from "./cluster.ts";
+import { POSTGRES_VERSION } from "./postgres.ts";
 
 /** The packages that the other stages of this host need, and the account that runs lightningd. */
 export function baseDocument(topology: Topology, host: string): BaseDocument {
@@ -20,7 +22,12 @@ function packagesOf(topology: Topology, host: string): string[] {
   if (node.wallet.kind === "sqlite" && copyHosts(topology).includes(host)) add("sqlite3");
   if (replicaOf(topology)?.via === "nfs" && replicaHost(topology) === host) add("nfs-kernel-server");
 
+  // Keys, requests and certificates of a cluster are made with it.
+  if (clusterHosts(topology).includes(host)) add("openssl");
+
   if (host === node.host) {
+    // The gate asks the cluster with psql.
+    if (node.wallet.kind === "postgres") add(`postgresql-client-${POSTGRES_VERSION}`);
     // What the official release is linked to.
     add("libpq5", "libsodium23", "libsqlite3-0");
     if (!("preinstalled" in node.lightningd)) add("ca-certificates", "curl", "xz-utils");

@@ -1,4 +1,4 @@
-import type { LightningdDocument, LightningdInstall, SqliteWalletDocument } from "../../../scripts/host/contract.ts";
+import type { LightningdDocument, LightningdInstall } from "../../../scripts/host/contract.ts";
 import {
   ACCOUNT,
   DATABASE_FILE,
@@ -11,6 +11,8 @@ import {
 } from "../places.ts";
 import type { Topology } from "../schema.ts";
 import { peerAccess } from "./access.ts";
+import { clusterIdentity, clusterMembers, postgresWallet } from "./cluster.ts";
+import { gateRole, postgresRole } from "./postgres.ts";
 import { replicaDirectory } from "./replica.ts";
 import { witnessPlaces } from "./witness.ts";
 
@@ -20,7 +22,7 @@ const RELEASES = "https://github.com/ElementsProject/lightning/releases/download
 /** lightningd on the node's host; nothing on the others. */
 export function lightningdDocument(topology: Topology, host: string): LightningdDocument | undefined {
   const { node, hosts } = topology;
-  if (host !== node.host || node.wallet.kind !== "sqlite") return undefined;
+  if (host !== node.host) return undefined;
   return {
     stage: "lightningd",
     host,
@@ -57,7 +59,18 @@ function installOf(topology: Topology): LightningdInstall {
   };
 }
 
-function walletOf(topology: Topology): SqliteWalletDocument {
+function walletOf(topology: Topology): LightningdDocument["wallet"] {
+  const wallet = postgresWallet(topology);
+  if (wallet !== undefined) {
+    return {
+      kind: "postgres",
+      members: clusterMembers(topology, wallet.members),
+      role: postgresRole(topology),
+      gateRole: gateRole(topology),
+      synchronousStandbys: wallet.synchronousStandbys,
+      identity: clusterIdentity(topology, topology.node.host, "node"),
+    };
+  }
   const directory = replicaDirectory(topology);
   const target = replicaHost(topology);
   return {

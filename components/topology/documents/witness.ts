@@ -10,7 +10,6 @@ import { replicaDirectoryOnItsHost } from "./replica.ts";
  */
 export function witnessDocument(topology: Topology, host: string): WitnessDocument | undefined {
   const { node } = topology;
-  if (node.wallet.kind !== "sqlite") return undefined;
   const document = { stage: "witness", host, directory: WITNESS_DIRECTORY } as const;
   if (host === node.host)
     return { ...document, node: { name: node.name, user: ACCOUNT.name, group: ACCOUNT.name }, writers: [] };

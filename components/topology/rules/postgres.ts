@@ -9,17 +9,6 @@ function rule(parts: Omit<Rule, "check">, check: (wallet: PostgresWallet) => Vio
   return { ...parts, check: ({ node: { wallet } }) => (wallet.kind === "postgres" ? check(wallet) : []) };
 }
 
-const notProvisioned = rule(
-  {
-    code: "PG_NOT_PROVISIONED",
-    why: "this version checks a PostgreSQL wallet and shows its survival table, and does not set up the cluster yet",
-    fix: "use kind: sqlite with a replica",
-  },
-  (wallet) => [
-    { path: `${PATH}.kind`, what: "a wallet in PostgreSQL cannot be provisioned yet", received: wallet.kind },
-  ],
-);
-
 const memberCount = rule(
   {
     code: "PG_MEMBER_COUNT",
@@ -88,4 +77,4 @@ const twice = rule(
     ),
 );
 
-export const POSTGRES_RULES: readonly Rule[] = [notProvisioned, memberCount, standbys, etcdCount, twice];
+export const POSTGRES_RULES: readonly Rule[] = [memberCount, standbys, etcdCount, twice];

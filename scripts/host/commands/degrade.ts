@@ -2,7 +2,7 @@ import { parseArgs } from "node:util";
 import { type Command, printJson, requireRoot } from "../command.ts";
 import { EXIT, NODE_STATE } from "../contract.ts";
 import type { Degraded } from "../gate/observed.ts";
-import { audit, forget, readDegraded, readGateDocument, writeDegraded } from "../gate/state.ts";
+import { audit, forget, readDegraded, readGateDocument, readSqliteGateDocument, writeDegraded } from "../gate/state.ts";
 import { requireReason, requireSubject } from "../recovery/arguments.ts";
 import { parseDuration } from "../recovery/degraded.ts";
 import { WorkFailed } from "../recovery/locked.ts";
@@ -13,7 +13,8 @@ const say = (line: string) => console.error(line);
 
 async function begin(subject: "replica" | "witness", duration: string | undefined, reason: string): Promise<number> {
   const { node, wallet, witnesses } = await readGateDocument();
-  if (subject === "replica" ? wallet.replica === undefined : !witnesses.some((place) => place.kind === "peer"))
+  const hasReplica = wallet.kind === "sqlite" && wallet.replica !== undefined;
+  if (subject === "replica" ? !hasReplica : !witnesses.some((place) => place.kind === "peer"))
     throw new Refusal({
       code: "DEGRADE-NOTHING",
       what: `the topology declares no ${subject} that could be missing`,
@@ -39,7 +40,7 @@ async function begin(subject: "replica" | "witness", duration: string | undefine
 
 /** The replica is written anew and compared before the mode is over; a node that only lacked a witness has nothing to copy. */
 async function end(reason: string): Promise<number> {
-  const document = await readGateDocument();
+  const { node } = await readGateDocument();
   const degraded = await readDegraded();
   if (degraded === undefined) {
     say("the node is not degraded; nothing to do");
@@ -47,10 +48,10 @@ async function end(reason: string): Promise<number> {
   }
   const finish = async () => {
     await forget(NODE_STATE.degraded);
-    await audit("degraded mode ended", { node: document.node, ...degraded, endedFor: reason });
+    await audit("degraded mode ended", { node, ...degraded, endedFor: reason });
   };
   try {
-    if (degraded.subject === "replica") printJson(await resync(document, reason, say, finish));
+    if (degraded.subject === "replica") printJson(await resync(await readSqliteGateDocument(), reason, say, finish));
     else await finish();
     return EXIT.ok;
   } catch (error) {

@@ -1,6 +1,6 @@
 import { type Command, printJson } from "../command.ts";
 import { EXIT } from "../contract.ts";
-import { readGateDocument } from "../gate/state.ts";
+import { readGateDocument, readSqliteGateDocument } from "../gate/state.ts";
 import { rebuildWitness, restoreReplica, resyncReplica } from "../recovery/work.ts";
 
 const say = (line: string) => console.error(line);
@@ -10,16 +10,22 @@ export const repairWork: Command = {
   usage: "repair-work restore|resync|rebuild …",
   summary: "the part of a repair that works on the wallet's files (internal)",
   async run([kind, reason = "", lowerTo]) {
-    const document = await readGateDocument();
     switch (kind) {
       case "restore":
-        printJson(await restoreReplica(document, say));
+        printJson(await restoreReplica(await readSqliteGateDocument(), say));
         return EXIT.ok;
       case "resync":
-        printJson(await resyncReplica(document, say));
+        printJson(await resyncReplica(await readSqliteGateDocument(), say));
         return EXIT.ok;
       case "rebuild":
-        printJson(await rebuildWitness(document, reason, lowerTo === undefined ? undefined : Number(lowerTo), say));
+        printJson(
+          await rebuildWitness(
+            await readGateDocument(),
+            reason,
+            lowerTo === undefined ? undefined : Number(lowerTo),
+            say,
+          ),
+        );
         return EXIT.ok;
       default:
         throw new Error(`repair-work: there is no work '${kind}'`);

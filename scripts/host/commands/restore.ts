@@ -1,6 +1,6 @@
 import { type Command, expectArguments, printJson, requireRoot } from "../command.ts";
 import { EXIT } from "../contract.ts";
-import { audit, readGateDocument } from "../gate/state.ts";
+import { audit, readSqliteGateDocument } from "../gate/state.ts";
 import { isUp, readUnitState } from "../lightningd/unit.ts";
 import type { Copied } from "../recovery/files.ts";
 import { underStartLock, WorkFailed } from "../recovery/locked.ts";
@@ -27,7 +27,7 @@ export const restore: Command = {
         why: "other copies are older than what the node has acknowledged",
         fix: `run ${restore.usage}`,
       });
-    const document = await readGateDocument();
+    const document = await readSqliteGateDocument();
     if (isUp(await readUnitState()))
       throw new Refusal({
         code: "NODE-NOT-STOPPED",

@@ -1,7 +1,7 @@
 import { parseArgs } from "node:util";
 import { type Command, printJson, requireRoot } from "../command.ts";
 import { EXIT } from "../contract.ts";
-import { readGateDocument } from "../gate/state.ts";
+import { readSqliteGateDocument } from "../gate/state.ts";
 import { requireReason, requireSubject } from "../recovery/arguments.ts";
 import { WorkFailed } from "../recovery/locked.ts";
 import { resync as resyncReplica } from "../recovery/resync.ts";
@@ -18,7 +18,7 @@ export const resync: Command = {
     });
     requireSubject(resync, positionals, ["replica"]);
     const reason = requireReason(values.reason);
-    const document = await readGateDocument();
+    const document = await readSqliteGateDocument();
     try {
       printJson(await resyncReplica(document, reason, (line) => console.error(line)));
       return EXIT.ok;

@@ -6,6 +6,7 @@
  * stands still loses money too. Everything that no crash can leave is refused before lightningd can do harm: it would create what is
  * missing, and copy main over a replica that differs, in whichever direction the truth lies.
  */
+import { decideCluster } from "../postgres/wallet/decide.ts";
 import type { CopyState, Observed, SecretState, WitnessState } from "./observed.ts";
 
 /** What is wrong, in the parts in which an operator reads it. */
@@ -76,6 +77,7 @@ const withoutReplica = (seen: Observed) => degradedHolds(seen) && seen.degraded?
 export function decide(seen: Observed): Decision {
   return (
     nobodyElseRuns(seen) ??
+    (seen.cluster && decideCluster(seen.cluster)) ??
     placesAreThere(seen) ??
     firstStart(seen) ??
     mainIsAWallet(seen) ??

@@ -1,7 +1,16 @@
 /** Looks at everything that the gate decides by. Changes nothing but scratch files of its own. Runs as the node's user. */
 import { stat, statfs } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import type { LightningdDocument, WitnessPlace } from "../contract.ts";
+import {
+  hasPostgresWallet,
+  hasSqliteWallet,
+  type JournalMode,
+  type LightningdDocument,
+  type PostgresNodeDocument,
+  type SqliteNodeDocument,
+  type WitnessPlace,
+} from "../contract.ts";
+import { type ClusterState, readCluster } from "../postgres/wallet/cluster.ts";
 import { readAccounts } from "../read.ts";
 import { parseMark } from "../witness/mark.ts";
 import { askPeer, PeerRefused, PeerUnreachable } from "../witness/peer.ts";
@@ -26,7 +35,7 @@ export const secretFile = (document: LightningdDocument) => join(document.direct
 
 /** Mount points that the node needs: those of the document, and the replica's own where another host keeps it. */
 export function neededMounts(document: LightningdDocument): string[] {
-  const { replica } = document.wallet;
+  const replica = hasSqliteWallet(document) ? document.wallet.replica : undefined;
   return replica?.peek.kind === "peer" ? [...document.mounts, dirname(replica.path)] : document.mounts;
 }
 
@@ -39,6 +48,8 @@ interface WalletReader {
 
 /** Before a start: nobody has the files open, and nobody may. */
 export function createObserver(document: LightningdDocument, say: Say): () => Promise<Observed> {
+  if (hasPostgresWallet(document)) return createClusterObserver(document);
+  if (!hasSqliteWallet(document)) throw new Error("gate: a wallet of an unknown kind");
   const readFile = rememberingReader(say);
   const { main } = document.wallet;
   return async () => {
@@ -55,6 +66,8 @@ export function createObserver(document: LightningdDocument, say: Say): () => Pr
 
 /** Before a repair: as before a start, and both files are checked wholly, whoever closed them last. */
 export async function observeWholly(document: LightningdDocument, say: Say): Promise<Observed> {
+  if (hasPostgresWallet(document)) return createClusterObserver(document)();
+  if (!hasSqliteWallet(document)) throw new Error("gate: a wallet of an unknown kind");
   const { main, replica } = document.wallet;
   say(`checking main${replica ? " and replica" : ""} wholly; about 13 s for each GB`);
   const others = await otherUsers(pidFile(document), walletFiles(document));
@@ -67,6 +80,8 @@ export async function observeWholly(document: LightningdDocument, say: Say): Pro
 
 /** While the node runs as process `pid`: what the gate would see if it were stopped now. Main is read after the replica, so it is not behind. */
 export async function observeRunning(document: LightningdDocument, pid: number): Promise<Observed> {
+  if (hasPostgresWallet(document)) return observeRunningCluster(document, pid);
+  if (!hasSqliteWallet(document)) throw new Error("gate: a wallet of an unknown kind");
   const { main, journalMode } = document.wallet;
   const others = await otherUsers(pidFile(document), walletFiles(document));
   const strangers = others.filter((other) => other.pid !== pid);
@@ -87,7 +102,8 @@ async function observe(
   others: Observed["others"],
   files: WalletReader,
 ): Promise<Observed> {
-  const { wallet, node, user } = document;
+  const { node, user } = document;
+  const wallet = placesOf(document);
   const unmounted = await notMounted(neededMounts(document));
   const isThere = (path: string) => !unmounted.some((mount) => path.startsWith(`${mount}/`));
   const unseen = async (path: string): Promise<CopyState> => ({
@@ -96,7 +112,7 @@ async function observe(
     why: "its mount is not there",
   });
   const accounts = await readAccounts();
-  const replicaPath = wallet.replica?.path;
+  const replicaPath = wallet.replica;
   const replicaRead =
     replicaPath === undefined ? undefined : isThere(replicaPath) ? files.replica() : unseen(replicaPath);
   const [main, replica, secret, witnesses, identity, permission, degraded, free] = await Promise.all([
@@ -118,6 +134,83 @@ async function observe(
   };
 }
 
+/** Where the wallet is, in the words of messages: files, or a database. */
+function placesOf(document: LightningdDocument): {
+  main: string;
+  replica: string | undefined;
+  journalMode: JournalMode;
+} {
+  if (hasSqliteWallet(document)) {
+    const { main, replica, journalMode } = document.wallet;
+    return { main, replica: replica?.path, journalMode };
+  }
+  // The cluster's log is written ahead too; nothing reads this of it.
+  return { main: `database ${document.node}`, replica: undefined, journalMode: "wal" };
+}
+
+/** Before a start: what the primary has, and whether its standbys have it too. */
+function createClusterObserver(document: PostgresNodeDocument): () => Promise<Observed> {
+  let earlier: { timeline: number; asked: string } | undefined;
+  return async () => {
+    let cluster = await readCluster(document.wallet);
+    // A position that was waited for stays the one to be reached, as long as it is the same history.
+    if (cluster.state === "primary") {
+      if (earlier?.timeline === cluster.timeline) cluster = await readCluster(document.wallet, earlier.asked);
+      else earlier = { timeline: cluster.timeline, asked: cluster.asked };
+    }
+    return observeCluster(document, await otherUsers(pidFile(document), []), cluster);
+  };
+}
+
+/** While the node runs its own session is no stranger: the oldest one. */
+async function observeRunningCluster(document: PostgresNodeDocument, pid: number): Promise<Observed> {
+  const cluster = await readCluster(document.wallet);
+  const strangers = (await otherUsers(pidFile(document), [])).filter((other) => other.pid !== pid);
+  return observeCluster(
+    document,
+    strangers,
+    cluster.state === "primary" ? { ...cluster, sessions: cluster.sessions.slice(1) } : cluster,
+  );
+}
+
+async function observeCluster(
+  document: PostgresNodeDocument,
+  others: Observed["others"],
+  cluster: ClusterState,
+): Promise<Observed> {
+  const seen = await observe(document, others, {
+    replica: () => Promise.reject(new Error("gate: a wallet in PostgreSQL has no replica")),
+    main: async () => walletCopy(cluster, `database ${document.wallet.role}`),
+  });
+  const identity = await readIdentity();
+  return {
+    ...seen,
+    cluster: {
+      cluster,
+      required: document.wallet.synchronousStandbys,
+      systemIdentifier: identity?.node === document.node ? identity.systemIdentifier : undefined,
+      timeline: highestTimeline(seen.witnesses),
+    },
+  };
+}
+
+/** The wallet in the cluster as a copy among others. Pure. */
+export function walletCopy(cluster: ClusterState, name: string): CopyState {
+  if (cluster.state === "unreachable") return { state: "unreachable", path: name, why: cluster.why };
+  const path = `${name} on ${cluster.server}`;
+  const { claimed, version, nodeId } = cluster;
+  if (!claimed) return { state: "blank", path, journalMode: "wal" };
+  if (version === null) return { state: "damaged", path, why: "vars.data_version is missing" };
+  return { state: "wallet", path, version, nodeId: nodeId ?? undefined, journalMode: "wal", bytes: 0 };
+}
+
+function highestTimeline(witnesses: WitnessState[]): number | undefined {
+  const seen = witnesses.flatMap((witness) =>
+    witness.state === "mark" && witness.mark.timeline !== undefined ? [witness.mark.timeline] : [],
+  );
+  return seen.length === 0 ? undefined : Math.max(...seen);
+}
+
 /** The places that must answer: the declared ones, and always this host's own. */
 export function witnessPlaces(document: LightningdDocument): WitnessPlace[] {
   return [
@@ -126,7 +219,7 @@ export function witnessPlaces(document: LightningdDocument): WitnessPlace[] {
   ];
 }
 
-function walletFiles({ wallet }: LightningdDocument): string[] {
+function walletFiles({ wallet }: SqliteNodeDocument): string[] {
   return [wallet.main, ...(wallet.replica ? [wallet.replica.path] : [])].flatMap((path) => [
     path,
     ...JOURNAL_SUFFIXES.map((suffix) => path + suffix),
@@ -155,7 +248,7 @@ function rememberingReader(say: Say): (path: string, closed: Fingerprint | undef
 }
 
 async function readReplica(
-  document: LightningdDocument,
+  document: SqliteNodeDocument,
   request: PeekRequest,
   readLocal: (path: string) => Promise<CopyState>,
 ): Promise<CopyState> {

@@ -1,5 +1,6 @@
 /** What the gate sees before a start. Everything in here is plain data, so that every row of the table can be a fixture. */
 import type { JournalMode } from "../contract.ts";
+import type { ClusterSeen } from "../postgres/wallet/decide.ts";
 import type { Mark } from "../witness/mark.ts";
 
 /** One of the wallet's two files as it is on its disk, journals included. */
@@ -84,4 +85,6 @@ export interface Observed {
   identity: string | undefined;
   permission: Permission | undefined;
   degraded: Degraded | undefined;
+  /** Of a wallet in PostgreSQL; `main` is then its database. */
+  cluster?: ClusterSeen;
 }

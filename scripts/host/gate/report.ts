@@ -1,4 +1,5 @@
 /** The gate's decision in an operator's words. Pure. */
+import type { ClusterSeen } from "../postgres/wallet/decide.ts";
 import type { Decision } from "./decide.ts";
 import type { CopyState, Observed } from "./observed.ts";
 
@@ -26,11 +27,29 @@ function describeCopy(copy: CopyState): string {
   }
 }
 
+function describeCluster({ cluster, required }: ClusterSeen, main: CopyState): string[] {
+  if (cluster.state === "unreachable") return [`  wallet: no primary: ${cluster.why}`];
+  const version =
+    main.state === "wallet" ? `data_version ${main.version}, node ${main.nodeId ?? "none yet"}` : "none yet";
+  const standbys = cluster.standbys.map(
+    ({ name, sync, flushed, lagMs }) =>
+      `${name} ${sync ? "synchronous" : "asynchronous"}, ${flushed ? "has all of it" : "BEHIND"}${lagMs === null ? "" : `, ${lagMs} ms`}`,
+  );
+  return [
+    `  wallet: ${version} (primary ${cluster.server}, timeline ${cluster.timeline})`,
+    `  standbys: ${standbys.join("; ") || "NONE"}; ${required} must have flushed a commit before it counts`,
+  ];
+}
+
 /** Everything that was seen, one line each. */
 export function describeObserved(seen: Observed): string[] {
   return [
-    `  main: ${describeCopy(seen.main)}`,
-    `  replica: ${seen.replica ? describeCopy(seen.replica) : "none declared"}`,
+    ...(seen.cluster
+      ? describeCluster(seen.cluster, seen.main)
+      : [
+          `  main: ${describeCopy(seen.main)}`,
+          `  replica: ${seen.replica ? describeCopy(seen.replica) : "none declared"}`,
+        ]),
     ...seen.witnesses.map((witness) => {
       switch (witness.state) {
         case "mark": {

@@ -2,7 +2,7 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { EXIT, LIGHTNINGD, type LightningdDocument } from "../contract.ts";
+import { EXIT, hasSqliteWallet, LIGHTNINGD, type LightningdDocument } from "../contract.ts";
 import { removeScratch } from "./copy.ts";
 import { type Decision, decide } from "./decide.ts";
 import { createObserver } from "./observe.ts";
@@ -73,8 +73,10 @@ const seconds = (ms: number) => `${Math.round(ms / 1000)} s`;
 
 /** Runs in the unit, as the node's user, under the start lock. */
 export async function gateStart(document: LightningdDocument, say: (line: string) => void): Promise<Outcome> {
-  const { main, replica } = document.wallet;
-  for (const path of [main, ...(replica?.peek.kind === "local" ? [replica.path] : [])]) await removeScratch(path);
+  if (hasSqliteWallet(document)) {
+    const { main, replica } = document.wallet;
+    for (const path of [main, ...(replica?.peek.kind === "local" ? [replica.path] : [])]) await removeScratch(path);
+  }
   return waitAndDecide(createObserver(document, say), say, async (decision) => {
     // Missing outside the unit; the record is for `status` only.
     await mkdir(LIGHTNINGD.runtimeDirectory, { recursive: true }).catch(() => {});

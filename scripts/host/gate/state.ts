@@ -1,6 +1,12 @@
 /** The node's state on its own host (contract.ts, NODE_STATE): small JSON files that only root's verbs write. */
 import { appendFile, open } from "node:fs/promises";
-import { LIGHTNINGD, type LightningdDocument, NODE_STATE } from "../contract.ts";
+import {
+  hasSqliteWallet,
+  LIGHTNINGD,
+  type LightningdDocument,
+  NODE_STATE,
+  type SqliteNodeDocument,
+} from "../contract.ts";
 import { removeFile, writeFileDurably } from "../files.ts";
 import { ROOT_FILE } from "../planning.ts";
 import { readText } from "../read.ts";
@@ -12,6 +18,8 @@ import type { Degraded, Permission } from "./observed.ts";
 export interface Identity {
   node: string;
   nodeId: string;
+  /** Of a wallet in PostgreSQL: the cluster's own name for itself, made by initdb. */
+  systemIdentifier?: string;
   /** ISO 8601. */
   since: string;
 }
@@ -53,6 +61,19 @@ export async function audit(event: string, details: Record<string, unknown>): Pr
   } finally {
     await file.close();
   }
+}
+
+/** The same for what only works on files. @throws {Refusal} for a wallet in PostgreSQL */
+export async function readSqliteGateDocument(): Promise<SqliteNodeDocument> {
+  const document = await readGateDocument();
+  if (hasSqliteWallet(document)) return document;
+  throw new Refusal({
+    code: "WALLET-KIND",
+    what: "this verb works on the files of an SQLite wallet",
+    received: `node ${document.node}, whose wallet is in ${document.wallet.kind}`,
+    why: "the members of a PostgreSQL cluster are copies of one another, kept by the cluster itself",
+    fix: "./twofold status shows the members; ./twofold reinit MEMBER makes a standby anew from the primary",
+  });
 }
 
 /** The node's document, as the lightningd stage has put it on the host. @throws {Refusal} */

@@ -5,8 +5,8 @@
  * two a second run finds: a node that was begun under it, or something that was there before.
  */
 import { setTimeout as delay } from "node:timers/promises";
-import { EXIT, LIGHTNINGD, type LightningdDocument, NODE_STATE } from "../contract.ts";
-import { readLive } from "../gate/copy.ts";
+import { EXIT, hasSqliteWallet, LIGHTNINGD, type LightningdDocument, NODE_STATE } from "../contract.ts";
+import { readLiveWallet } from "../gate/live.ts";
 import { notMounted } from "../gate/mounts.ts";
 import { neededMounts } from "../gate/observe.ts";
 import {
@@ -81,7 +81,7 @@ export async function init(document: LightningdDocument, surveys: Survey[], say:
   const expires = new Date(Date.now() + PERMISSION_HOURS * 3_600_000).toISOString();
   await writePermission({ node: document.node, expires });
   if (!unfinished) await audit("first start permitted", { node: document.node, expires });
-  await prepareMain(document);
+  if (hasSqliteWallet(document)) await prepareMain(document);
   say("starting lightningd for the first time");
   await startLightningd({ progress: say });
   const made = await waitForNode(document, say);
@@ -113,9 +113,12 @@ async function waitForNode(document: LightningdDocument, say: Say): Promise<Iden
   const deadline = Date.now() + ANSWER_DEADLINE_MS;
   let saidAt = Date.now();
   for (;;) {
-    const [nodeId, live] = await Promise.all([askNodeId(rpcSocket(document)), readLive(document.wallet.main)]);
+    const [nodeId, live] = await Promise.all([askNodeId(rpcSocket(document)), readLiveWallet(document)]);
     if (nodeId !== undefined && live?.nodeId === nodeId)
-      return { node: document.node, nodeId, since: new Date().toISOString() };
+      return {
+        ...{ node: document.node, nodeId, since: new Date().toISOString() },
+        ...(live.systemIdentifier === undefined ? {} : { systemIdentifier: live.systemIdentifier }),
+      };
     const unit = await readUnitState();
     if (unit.lastStatus === EXIT.gateRefused && unit.active === "failed")
       throw new Error(`the gate refused; journalctl -u ${LIGHTNINGD.unit} says why`);

@@ -1,7 +1,7 @@
 /** The empty database in which a new node begins. */
 import { open, rename, rm, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
-import type { LightningdDocument } from "../contract.ts";
+import type { SqliteNodeDocument } from "../contract.ts";
 import { syncDirectory } from "../files.ts";
 import { mustAs } from "../gate/account.ts";
 import { readJournalMode, SQLITE_HEADER_BYTES } from "../lightningd/journal-mode.ts";
@@ -10,7 +10,7 @@ import { readJournalMode, SQLITE_HEADER_BYTES } from "../lightningd/journal-mode
  * Puts an empty database in WAL mode where main belongs, if nothing is there. lightningd takes it and stays in its mode, so the node's
  * first commit is already durable, and no conversion is needed later. With a rollback journal lightningd makes the file itself.
  */
-export async function prepareMain(document: LightningdDocument): Promise<void> {
+export async function prepareMain(document: SqliteNodeDocument): Promise<void> {
   const { main, journalMode } = document.wallet;
   if (journalMode !== "wal" || (await sizeOf(main)) !== undefined) return;
   const { user, group } = document;

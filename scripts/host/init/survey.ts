@@ -41,6 +41,7 @@ export function placesOf(document: StageDocument, node: string): Pick<Found, "wh
     case "lightningd": {
       if (document.node !== node) return [];
       const { wallet } = document;
+      if (wallet.kind === "postgres") return [{ what: "hsm_secret", path: secretFile(document) }];
       return [
         { what: "main", path: wallet.main },
         { what: "hsm_secret", path: secretFile(document) },

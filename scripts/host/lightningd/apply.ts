@@ -1,5 +1,5 @@
 /** Carries out the lightningd stage's own actions. */
-import type { LightningdDocument } from "../contract.ts";
+import { hasSqliteWallet, type LightningdDocument } from "../contract.ts";
 import { notMounted } from "../gate/mounts.ts";
 import { type ApplyContext, Refusal } from "../stage.ts";
 import { applyInstall } from "./install/install.ts";
@@ -26,7 +26,8 @@ export async function applyLightningd(
     case "lightningd/install":
       return applyInstall(document.install, context);
     case "lightningd/set-journal-mode":
-      return setJournalMode(action.path, document);
+      if (hasSqliteWallet(document)) await setJournalMode(action.path, document);
+      return;
     case "lightningd/stop":
       if ((await readUnitState()).invocation === action.invocation) await stopLightningd(context);
       return;

@@ -1,10 +1,11 @@
 /** What the lightningd stage reads of a host. */
 import { dirname } from "node:path";
 import { lightningdConfFiles } from "../../../templates/lightningd-conf.ts";
-import { LIGHTNINGD, type LightningdDocument } from "../contract.ts";
+import { hasPostgresWallet, hasSqliteWallet, LIGHTNINGD, type LightningdDocument, tlsFiles } from "../contract.ts";
 import { notMounted } from "../gate/mounts.ts";
 import { run } from "../process.ts";
 import { type Entry, readAccounts, readEntries, readEntry } from "../read.ts";
+import { readCertificateProblem } from "../tls/check.ts";
 import { sharedDisks } from "./disks.ts";
 import { type InstallFacts, readInstallFacts } from "./install/install.ts";
 import { readJournalMode, SQLITE_HEADER_BYTES } from "./journal-mode.ts";
@@ -24,6 +25,8 @@ export interface LightningdFacts {
   initialised: boolean;
   /** Disks on which both main and a replica on this host lie. */
   sharedDisks: string[];
+  /** Why the node's certificate of the cluster can't serve; undefined if it can, or if none is needed. */
+  certificateProblem: string | undefined;
   /** Journal modes of the wallet's files that are there, by path. */
   journalModes: Record<string, ReturnType<typeof readJournalMode>>;
 }
@@ -37,6 +40,7 @@ export function networkDirectoryOf(document: LightningdDocument): string {
 }
 
 export function walletFiles(document: LightningdDocument): string[] {
+  if (!hasSqliteWallet(document)) return [];
   const { main, replica } = document.wallet;
   return replica ? [main, replica.path] : [main];
 }
@@ -50,6 +54,7 @@ export async function readLightningdFacts(document: LightningdDocument): Promise
     LIGHTNINGD.startProgram,
     LIGHTNINGD.gateDocument,
     UNIT_FILE,
+    ...(hasPostgresWallet(document) ? [tlsFiles("node").key] : []),
   ];
   const [install, entries, unmounted, networkDirectory, unit, data] = await Promise.all([
     readInstallFacts(document.install),
@@ -68,6 +73,9 @@ export async function readLightningdFacts(document: LightningdDocument): Promise
     unmounted,
     networkDirectory,
     unit,
+    certificateProblem: hasPostgresWallet(document)
+      ? await readCertificateProblem(document.wallet.identity)
+      : undefined,
     sharedDisks: unmounted.length > 0 ? [] : await readSharedDisks(document),
     startedWith: await readProcessVariable(unit.mainPid, "TWOFOLD_DESIRED"),
     initialised:
@@ -80,7 +88,7 @@ export async function readLightningdFacts(document: LightningdDocument): Promise
 
 /** A replica on another host has disks of its own. */
 async function readSharedDisks({ wallet }: LightningdDocument): Promise<string[]> {
-  if (wallet.replica?.peek.kind !== "local") return [];
+  if (wallet.kind !== "sqlite" || wallet.replica?.peek.kind !== "local") return [];
   return sharedDisks(wallet.main, wallet.replica.path);
 }
 

@@ -1,7 +1,7 @@
 /** Changing the journal mode of a wallet file that nobody has open. */
 import { open } from "node:fs/promises";
 import { dirname } from "node:path";
-import type { LightningdDocument } from "../contract.ts";
+import type { SqliteNodeDocument } from "../contract.ts";
 import { syncDirectory } from "../files.ts";
 import { otherUsers } from "../gate/processes.ts";
 import { run } from "../process.ts";
@@ -13,7 +13,7 @@ import { readJournalMode, SQLITE_HEADER_BYTES } from "./journal-mode.ts";
  * an unclean end holds, as lightningd's own start would.
  * @throws {Refusal} if the file is in use or SQLite can't recover it; the file is then as it was
  */
-export async function setJournalMode(path: string, document: LightningdDocument): Promise<void> {
+export async function setJournalMode(path: string, document: SqliteNodeDocument): Promise<void> {
   const wanted = document.wallet.journalMode;
   const pidFile = `${document.directory}/lightningd-${document.network}.pid`;
   const users = await otherUsers(pidFile, [path, `${path}-wal`, `${path}-journal`]);

@@ -2,10 +2,18 @@
 import { lightningdConfFiles } from "../../../templates/lightningd-conf.ts";
 import { renderLightningdUnit } from "../../../templates/lightningd-unit.ts";
 import { loadTemplate } from "../../../templates/load.ts";
-import { LIGHTNINGD, type LightningdDocument, type Ownership } from "../contract.ts";
+import {
+  hasPostgresWallet,
+  hasSqliteWallet,
+  LIGHTNINGD,
+  type LightningdDocument,
+  type Ownership,
+  tlsFiles,
+} from "../contract.ts";
 import { canonicalJson } from "../json.ts";
 import { planDirectory, planFile, ROOT_DIRECTORY, ROOT_FILE, ROOT_PROGRAM } from "../planning.ts";
 import { type CommonAction, type ItemName, Refusal } from "../stage.ts";
+import { planKeyOwnership, requireCertificate } from "../tls/check.ts";
 import { DIRECTORIES, type LightningdFacts, networkDirectoryOf, UNIT_FILE, walletFiles } from "./facts.ts";
 import { type InstallAction, installItems, planInstall } from "./install/install.ts";
 import { programsOf } from "./install/layout.ts";
@@ -51,6 +59,7 @@ export function lightningdItems(document: LightningdDocument): ItemName[] {
     `file:${LIGHTNINGD.gateDocument}`,
     `file:${LIGHTNINGD.startProgram}`,
     `directory:${networkDirectoryOf(document)}`,
+    ...(hasPostgresWallet(document) ? [`key:${tlsFiles("node").key}` as const] : []),
     `file:${UNIT_FILE}`,
     ...walletFiles(document).map((path): ItemName => `journal-mode:${path}`),
     UNIT_ITEM,
@@ -59,6 +68,7 @@ export function lightningdItems(document: LightningdDocument): ItemName[] {
 
 export function planLightningd(facts: LightningdFacts, document: LightningdDocument): Action[] {
   refuseSharedDisks(facts, document);
+  if (hasPostgresWallet(document)) requireCertificate(document.wallet.identity, facts.certificateProblem);
   const install = planInstall(facts.install, document.install);
   const files = planFiles(facts, document);
   const unit = planFile(UNIT_FILE, facts.entries.get(UNIT_FILE), unitOf(document).content, ROOT_FILE);
@@ -68,6 +78,7 @@ export function planLightningd(facts: LightningdFacts, document: LightningdDocum
     ...install,
     ...files,
     ...planNetworkDirectory(facts, document),
+    ...planKey(facts, document),
     ...unit,
     ...planReload(facts, unit),
     ...planEnable(facts),
@@ -76,7 +87,7 @@ export function planLightningd(facts: LightningdFacts, document: LightningdDocum
 }
 
 function refuseSharedDisks({ sharedDisks }: LightningdFacts, { wallet }: LightningdDocument): void {
-  if (sharedDisks.length === 0) return;
+  if (sharedDisks.length === 0 || wallet.kind !== "sqlite") return;
   throw new Refusal({
     code: "replica-disk",
     what: "main and replica lie on the same disk",
@@ -138,6 +149,13 @@ function planNetworkDirectory(facts: LightningdFacts, document: LightningdDocume
   return planDirectory(networkDirectoryOf(document), facts.networkDirectory, ownership);
 }
 
+/** With it lightningd and the gate show who they are; libpq takes a key that root owns and its reader's group may read. */
+function planKey(facts: LightningdFacts, document: LightningdDocument): CommonAction[] {
+  if (!hasPostgresWallet(document)) return [];
+  const { key } = tlsFiles("node");
+  return planKeyOwnership(key, facts.entries.get(key), document.group);
+}
+
 function planReload(facts: LightningdFacts, unitActions: CommonAction[]): CommonAction[] {
   const written = unitActions.some((action) => action.kind === "write-file");
   if (!written && !facts.unit.needsReload) return [];
@@ -152,6 +170,7 @@ function planEnable(facts: LightningdFacts): CommonAction[] {
 }
 
 function planJournalModes(facts: LightningdFacts, document: LightningdDocument): LightningdAction[] {
+  if (!hasSqliteWallet(document)) return [];
   return walletFiles(document).flatMap((path): LightningdAction[] => {
     const found = facts.journalModes[path];
     // An empty or foreign file is no wallet to convert: the gate refuses it with its reasons.

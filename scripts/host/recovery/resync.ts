@@ -1,12 +1,12 @@
 /** The replica made anew from main, on the root side. */
-import type { LightningdDocument } from "../contract.ts";
+import type { SqliteNodeDocument } from "../contract.ts";
 import { audit } from "../gate/state.ts";
 import type { Copied } from "./files.ts";
 import { type Say, underStartLock, whileStopped } from "./locked.ts";
 
 /** Stops the node for it and starts it again; `then` runs in between, after the replica is right. */
 export async function resync(
-  document: LightningdDocument,
+  document: SqliteNodeDocument,
   reason: string,
   say: Say,
   then: () => Promise<void> = async () => {},

@@ -1,5 +1,5 @@
 /** What runs as the node's user under the start lock; each prints one line of JSON for the root side, which writes the audit. */
-import type { LightningdDocument } from "../contract.ts";
+import type { LightningdDocument, SqliteNodeDocument } from "../contract.ts";
 import { observeWholly } from "../gate/observe.ts";
 import { parsePeek } from "../gate/peek.ts";
 import { askPeer } from "../witness/peer.ts";
@@ -10,7 +10,7 @@ import { type Copied, copyWallet } from "./files.ts";
 export type Say = (line: string) => void;
 
 /** @throws {Refusal} before anything was changed */
-export async function restoreReplica(document: LightningdDocument, say: Say): Promise<Copied> {
+export async function restoreReplica(document: SqliteNodeDocument, say: Say): Promise<Copied> {
   const seen = await observeWholly(document, say);
   const replica = mayRestoreReplica(seen);
   say(`copying the replica (data_version ${replica.version}, ${replica.bytes} bytes) to ${document.wallet.main}`);
@@ -19,7 +19,7 @@ export async function restoreReplica(document: LightningdDocument, say: Say): Pr
 }
 
 /** @throws {Refusal} before anything was changed */
-export async function resyncReplica(document: LightningdDocument, say: Say): Promise<Copied> {
+export async function resyncReplica(document: SqliteNodeDocument, say: Say): Promise<Copied> {
   const seen = await observeWholly(document, say);
   const main = mayResyncReplica(seen);
   const { replica, journalMode } = document.wallet;

@@ -16,6 +16,8 @@ export interface Mark {
   at: string;
   /** What saw it, in words: "clean stop", "sample", "first start", "rebuild: REASON". */
   source: string;
+  /** Of a wallet in PostgreSQL: the primary's timeline, which goes up with every failover. */
+  timeline?: number;
 }
 
 /**
@@ -47,7 +49,12 @@ export function mayAdvance(current: Mark | undefined, next: Mark): Advance {
       accepted: false,
       why: `data_version ${next.dataVersion} is lower than the recorded ${current.dataVersion}`,
     };
-  const changed = next.dataVersion > current.dataVersion || (next.exact && !current.exact);
+  if ((next.timeline ?? 0) < (current.timeline ?? 0))
+    return { accepted: false, why: `timeline ${next.timeline} is older than the recorded ${current.timeline}` };
+  const changed =
+    next.dataVersion > current.dataVersion ||
+    (next.timeline ?? 0) > (current.timeline ?? 0) ||
+    (next.exact && !current.exact);
   return { accepted: true, changed };
 }
 
@@ -55,7 +62,7 @@ export function mayAdvance(current: Mark | undefined, next: Mark): Advance {
 export function parseMark(text: string): Mark {
   const value: unknown = JSON.parse(text);
   if (typeof value !== "object" || value === null) throw new Error("not a JSON object");
-  const { node, nodeId, dataVersion, exact, at, source } = value as Record<string, unknown>;
+  const { node, nodeId, dataVersion, exact, at, source, timeline } = value as Record<string, unknown>;
   if (typeof node !== "string" || !/^[a-z][a-z0-9-]{0,30}$/.test(node))
     throw new Error(`node is ${JSON.stringify(node)}`);
   if (typeof nodeId !== "string" || !/^0[23][0-9a-f]{64}$/.test(nodeId))
@@ -65,5 +72,7 @@ export function parseMark(text: string): Mark {
   if (typeof exact !== "boolean") throw new Error(`exact is ${JSON.stringify(exact)}`);
   if (typeof at !== "string" || Number.isNaN(Date.parse(at))) throw new Error(`at is ${JSON.stringify(at)}`);
   if (typeof source !== "string") throw new Error(`source is ${JSON.stringify(source)}`);
-  return { node, nodeId, dataVersion, exact, at, source };
+  if (timeline !== undefined && (typeof timeline !== "number" || !Number.isSafeInteger(timeline) || timeline < 1))
+    throw new Error(`timeline is ${JSON.stringify(timeline)}, expected a whole number from 1 on`);
+  return { node, nodeId, dataVersion, exact, at, source, ...(timeline === undefined ? {} : { timeline }) };
 }

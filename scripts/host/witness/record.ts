@@ -1,9 +1,10 @@
 /** Writes what was seen of the node's own wallet to every place of the witness. Runs as the node's user. */
 import { open } from "node:fs/promises";
 import { dirname } from "node:path";
-import type { LightningdDocument } from "../contract.ts";
+import { hasSqliteWallet, type LightningdDocument, type SqliteNodeDocument } from "../contract.ts";
 import { syncDirectory } from "../files.ts";
-import { type Fingerprint, fingerprint, readCopy, readLive } from "../gate/copy.ts";
+import { type Fingerprint, fingerprint, readCopy } from "../gate/copy.ts";
+import { readLiveWallet } from "../gate/live.ts";
 import { parsePeek } from "../gate/peek.ts";
 import { type Mark, sampledVersion } from "./mark.ts";
 import { askPeer, PeerRefused, PeerUnreachable } from "./peer.ts";
@@ -43,7 +44,7 @@ export async function recordMark(document: LightningdDocument, mark: Mark): Prom
 export async function recordSample(document: LightningdDocument, source: string): Promise<Recorded | undefined> {
   const nodeId = await askNodeId(rpcSocket(document));
   if (nodeId === undefined) return undefined;
-  const live = await readLive(document.wallet.main);
+  const live = await readLiveWallet(document);
   if (live === undefined || live.nodeId !== nodeId) return undefined;
   return recordMark(document, {
     node: document.node,
@@ -52,11 +53,13 @@ export async function recordSample(document: LightningdDocument, source: string)
     exact: false,
     at: new Date().toISOString(),
     source,
+    ...(live.timeline === undefined ? {} : { timeline: live.timeline }),
   });
 }
 
 /** After a clean stop: lightningd has closed both files, and this process's unit keeps the next start out. */
 export async function recordStop(document: LightningdDocument): Promise<Recorded | undefined> {
+  if (!hasSqliteWallet(document)) return recordClusterStop(document);
   const { main } = document.wallet;
   // With a rollback journal the last commit is final only when the journal's removal is: SQLite leaves that to chance.
   await syncFile(main);
@@ -76,7 +79,22 @@ export async function recordStop(document: LightningdDocument): Promise<Recorded
   return recorded;
 }
 
-async function replicaFingerprint(document: LightningdDocument, version: number): Promise<Fingerprint | undefined> {
+/** The node's last commit, if a standby has it too: what was not acknowledged must not be called for later. */
+async function recordClusterStop(document: LightningdDocument): Promise<Recorded | undefined> {
+  const live = await readLiveWallet(document);
+  if (live?.nodeId === undefined) return undefined;
+  return recordMark(document, {
+    node: document.node,
+    nodeId: live.nodeId,
+    dataVersion: live.version,
+    exact: true,
+    at: new Date().toISOString(),
+    source: "clean stop",
+    ...(live.timeline === undefined ? {} : { timeline: live.timeline }),
+  });
+}
+
+async function replicaFingerprint(document: SqliteNodeDocument, version: number): Promise<Fingerprint | undefined> {
   const { replica } = document.wallet;
   if (replica === undefined) return undefined;
   try {

@@ -1,0 +1,28 @@
+import type { PostgresDocument } from "../../../scripts/host/contract.ts";
+import type { Topology } from "../schema.ts";
+import { clusterIdentity, clusterMembers, nodeCommonName, postgresWallet } from "./cluster.ts";
+
+/** Debian 13's. One for all members: a standby of another major version can't follow. */
+export const POSTGRES_VERSION = 17;
+
+/** The node's role and its database. */
+export const postgresRole = ({ node }: Topology) => node.name;
+/** The role as which the gate looks at the cluster; it writes nothing. */
+export const gateRole = ({ node }: Topology) => `${node.name}_gate`;
+
+/** The host's member of the PostgreSQL cluster, or nothing where it has none. */
+export function postgresDocument(topology: Topology, host: string): PostgresDocument | undefined {
+  const wallet = postgresWallet(topology);
+  if (!wallet?.members.includes(host)) return undefined;
+  return {
+    stage: "postgres",
+    host,
+    cluster: topology.node.name,
+    version: POSTGRES_VERSION,
+    members: clusterMembers(topology, wallet.members),
+    etcd: clusterMembers(topology, wallet.etcd),
+    synchronousStandbys: wallet.synchronousStandbys,
+    node: { role: postgresRole(topology), gateRole: gateRole(topology), commonName: nodeCommonName(topology) },
+    identity: clusterIdentity(topology, host, "postgres"),
+  };
+}

@@ -1,0 +1,76 @@
+/** What the etcd stage reads of a host. */
+import { dirname } from "node:path";
+import { etcdDataDirectory } from "../../../templates/etcd.ts";
+import { CLUSTER_PORTS, type EtcdDocument, STATE_DIRECTORY, TLS, tlsFiles } from "../contract.ts";
+import { run } from "../process.ts";
+import { type Entry, readEntries, readPackages, readText, readUnits, type Unit } from "../read.ts";
+import { readCertificateProblem } from "../tls/check.ts";
+
+export const ETCD = {
+  unit: "etcd.service",
+  packages: ["etcd-server", "etcd-client"],
+  settings: "/etc/default/etcd",
+  dropIn: "/etc/systemd/system/etcd.service.d/twofold.conf",
+  aptHold: "/etc/apt/apt.conf.d/60twofold-etcd",
+} as const;
+
+export interface EtcdFacts {
+  entries: Map<string, Entry | undefined>;
+  installed: Set<string>;
+  unit: Unit | undefined;
+  /** Why the host's certificate can't serve, undefined if it can. */
+  certificateProblem: string | undefined;
+  /** This member answers and its cluster has a majority. */
+  healthy: boolean;
+  /** The stage was applied wholly before, so a data directory has been here. */
+  hadData: boolean;
+}
+
+export function etcdPaths({ cluster }: EtcdDocument): string[] {
+  return [
+    ETCD.settings,
+    dirname(ETCD.dropIn),
+    ETCD.dropIn,
+    ETCD.aptHold,
+    etcdDataDirectory(cluster),
+    tlsFiles("etcd").key,
+  ];
+}
+
+/** Words with which etcdctl reaches this host's member. */
+export function etcdctlWords(): string[] {
+  const { key, certificate } = tlsFiles("etcd");
+  return [
+    `--endpoints=https://127.0.0.1:${CLUSTER_PORTS.etcdClient}`,
+    `--cacert=${TLS.ca}`,
+    `--cert=${certificate}`,
+    `--key=${key}`,
+    "--dial-timeout=2s",
+    "--command-timeout=4s",
+  ];
+}
+
+/** True if this member answers a linearizable read, which takes a majority. */
+export async function isHealthy(): Promise<boolean> {
+  const { status } = await run("etcdctl", [...etcdctlWords(), "endpoint", "health"]);
+  return status === 0;
+}
+
+export async function readEtcdFacts(document: EtcdDocument): Promise<EtcdFacts> {
+  const [entries, installed, units, certificateProblem, applied] = await Promise.all([
+    readEntries(etcdPaths(document)),
+    readPackages(ETCD.packages),
+    readUnits([ETCD.unit]),
+    readCertificateProblem(document.identity),
+    readText(`${STATE_DIRECTORY}/documents/etcd.json`),
+  ]);
+  const unit = units.get(ETCD.unit);
+  return {
+    entries,
+    installed,
+    unit,
+    certificateProblem,
+    healthy: unit?.active === "active" && (await isHealthy()),
+    hadData: applied !== undefined,
+  };
+}

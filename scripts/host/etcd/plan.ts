@@ -1,0 +1,120 @@
+/** What is to be done so that this host is a member of the consensus store. Pure. */
+import { dirname } from "node:path";
+import { etcdDataDirectory, renderAptHold, renderEtcdDefault, renderEtcdUnit } from "../../../templates/etcd.ts";
+import { type EtcdDocument, tlsFiles } from "../contract.ts";
+import { planDirectory, planFile, ROOT_DIRECTORY } from "../planning.ts";
+import { type CommonAction, type ItemName, Refusal } from "../stage.ts";
+import { planKeyOwnership, requireCertificate } from "../tls/check.ts";
+import { ETCD, type EtcdFacts } from "./facts.ts";
+
+/** Starts the member, or starts it again, and waits until it answers together with a majority. */
+export interface EtcdAction {
+  kind: "etcd/start" | "etcd/restart";
+  item: ItemName;
+  summary: string;
+  consequence?: true;
+}
+
+const UNIT: ItemName = `unit:${ETCD.unit}`;
+const ACCOUNT = "etcd";
+
+export function etcdItems({ cluster }: EtcdDocument): ItemName[] {
+  return [
+    `file:${ETCD.aptHold}`,
+    `file:${ETCD.settings}`,
+    `file:${ETCD.dropIn}`,
+    ...ETCD.packages.map((name): ItemName => `package:${name}`),
+    `key:${tlsFiles("etcd").key}`,
+    `directory:${etcdDataDirectory(cluster)}`,
+    UNIT,
+  ];
+}
+
+export function planEtcd(facts: EtcdFacts, document: EtcdDocument): (CommonAction | EtcdAction)[] {
+  requireCertificate(document.identity, facts.certificateProblem);
+  refuseLostData(facts, document);
+  const entry = (path: string) => facts.entries.get(path);
+  const settings = planFile(ETCD.settings, entry(ETCD.settings), settingsOf(facts, document));
+  const dropIn = planFile(ETCD.dropIn, entry(ETCD.dropIn), renderEtcdUnit(document));
+  return [
+    ...planFile(ETCD.aptHold, entry(ETCD.aptHold), renderAptHold(ETCD.packages)),
+    ...(entry(dirname(ETCD.dropIn)) === undefined
+      ? planDirectory(dirname(ETCD.dropIn), undefined, ROOT_DIRECTORY)
+      : []),
+    // Before the packages, which start what they find: with these files and without a data directory nothing starts.
+    ...dropIn,
+    ...settings,
+    ...ETCD.packages
+      .filter((name) => !facts.installed.has(name))
+      .map(
+        (name): CommonAction => ({
+          kind: "install-package",
+          item: `package:${name}`,
+          summary: `install package ${name}`,
+          package: name,
+        }),
+      ),
+    ...planKeyOwnership(tlsFiles("etcd").key, entry(tlsFiles("etcd").key), ACCOUNT),
+    ...planDirectory(etcdDataDirectory(document.cluster), entry(etcdDataDirectory(document.cluster)), {
+      owner: ACCOUNT,
+      group: ACCOUNT,
+      mode: "0700",
+    }),
+    ...planReload(facts, dropIn),
+    ...planRun(facts, [...settings, ...dropIn]),
+  ];
+}
+
+/** A store that has begun is not begun again: what was written there once stays as it is (etcd ignores it then). */
+function settingsOf({ entries }: EtcdFacts, document: EtcdDocument): string {
+  const present = entries.get(ETCD.settings)?.content ?? "";
+  return renderEtcdDefault(document, /^ETCD_INITIAL_CLUSTER_STATE=existing$/m.test(present) ? "existing" : "new");
+}
+
+/** A member that begins anew under its old name has forgotten what it voted for: the others must forget it first. */
+function refuseLostData({ entries, hadData }: EtcdFacts, { cluster, host }: EtcdDocument): void {
+  const directory = etcdDataDirectory(cluster);
+  if (!hadData || entries.get(directory) !== undefined) return;
+  throw new Refusal({
+    code: "ETCD-DATA-LOST",
+    what: `the data directory of etcd's member ${host} is gone`,
+    received: `${directory} is missing, and this stage was applied here before`,
+    why: "an empty member under its old name can vote twice, and the store can lose what it has promised",
+    fix: `on another member: etcdctl member list, then etcdctl member remove ID; etcdctl member add ${host} --peer-urls=…; then ETCD_INITIAL_CLUSTER_STATE=existing in ${ETCD.settings} and mkdir ${directory} here, and pulumi up`,
+  });
+}
+
+function planReload(facts: EtcdFacts, dropIn: CommonAction[]): CommonAction[] {
+  const written = dropIn.some((action) => action.kind === "write-file");
+  if (!written && !facts.unit?.needsReload) return [];
+  const summary = "let systemd read its units again";
+  return [{ kind: "daemon-reload", item: UNIT, summary, ...(written ? { consequence: true as const } : {}) }];
+}
+
+function planRun({ unit, healthy }: EtcdFacts, files: CommonAction[]): (CommonAction | EtcdAction)[] {
+  const actions: (CommonAction | EtcdAction)[] = [];
+  if (unit?.enabled !== "enabled")
+    actions.push({
+      kind: "enable-unit",
+      item: UNIT,
+      summary: `enable ${ETCD.unit}, now ${unit?.enabled || "not there"}`,
+      unit: ETCD.unit,
+    });
+  if (unit?.active !== "active" || !healthy)
+    return [
+      ...actions,
+      {
+        kind: "etcd/start",
+        item: UNIT,
+        summary: `start ${ETCD.unit} and wait for a majority, now ${unit?.active === "active" ? "without one" : (unit?.active ?? "not there")}`,
+      },
+    ];
+  if (files.some((action) => action.kind === "write-file"))
+    actions.push({
+      kind: "etcd/restart",
+      item: UNIT,
+      summary: `restart ${ETCD.unit}, which reads its settings at its start`,
+      consequence: true,
+    });
+  return actions;
+}

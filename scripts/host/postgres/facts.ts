@@ -1,0 +1,80 @@
+/** What the postgres stage reads of a host. */
+import { dirname } from "node:path";
+import { loadTemplate } from "../../../templates/load.ts";
+import { dataDirectory } from "../../../templates/patroni.ts";
+import { type PostgresDocument, tlsFiles } from "../contract.ts";
+import { type Entry, readEntries, readPackages, readUnits, type Unit } from "../read.ts";
+import { readCertificateProblem } from "../tls/check.ts";
+import { type PatroniMember, readDynamicConfiguration, readMembers } from "./patroni.ts";
+import { psql } from "./psql.ts";
+
+export const POSTGRES = {
+  unit: "patroni.service",
+  config: "/etc/patroni/config.yml",
+  dropIn: "/etc/systemd/system/patroni.service.d/twofold.conf",
+  createCluster: "/etc/postgresql-common/createcluster.conf",
+  aptHold: "/etc/apt/apt.conf.d/60twofold-postgres",
+} as const;
+
+/** python3-etcd is what Patroni speaks to etcd with; the package only recommends it. */
+export const packagesOf = (version: number): string[] => [
+  `postgresql-${version}`,
+  `postgresql-client-${version}`,
+  "patroni",
+  "python3-etcd",
+];
+
+/** Roles and database as the primary has them. */
+export interface RoleFacts {
+  roles: Record<string, { login: boolean; powers: boolean; settings: string[]; grants: string[] }>;
+  /** Of the node's database; null if there is none. */
+  owner: string | null;
+  /** Whether every role may connect to it. */
+  public: boolean | null;
+}
+
+export interface PostgresFacts {
+  entries: Map<string, Entry | undefined>;
+  installed: Set<string>;
+  unit: Unit | undefined;
+  certificateProblem: string | undefined;
+  /** Undefined while this host's Patroni does not answer. */
+  members: PatroniMember[] | undefined;
+  /** What etcd has; undefined if this host is not the primary. */
+  dynamic: unknown;
+  /** Undefined if this host is not the primary. */
+  roles: RoleFacts | undefined;
+}
+
+export function postgresPaths(document: PostgresDocument): string[] {
+  return [
+    POSTGRES.createCluster,
+    dirname(POSTGRES.createCluster),
+    POSTGRES.aptHold,
+    POSTGRES.config,
+    dirname(POSTGRES.config),
+    POSTGRES.dropIn,
+    dirname(POSTGRES.dropIn),
+    tlsFiles("postgres").key,
+    dataDirectory(document),
+  ];
+}
+
+async function readRoles({ node }: PostgresDocument): Promise<RoleFacts> {
+  const text = await psql(loadTemplate("postgres-role-facts.sql"), { role: node.role, gate: node.gateRole });
+  return JSON.parse(text) as RoleFacts;
+}
+
+export async function readPostgresFacts(document: PostgresDocument): Promise<PostgresFacts> {
+  const [entries, installed, units, certificateProblem, members] = await Promise.all([
+    readEntries(postgresPaths(document)),
+    readPackages(packagesOf(document.version)),
+    readUnits([POSTGRES.unit]),
+    readCertificateProblem(document.identity),
+    readMembers(),
+  ]);
+  const own = members?.find(({ name }) => name === document.host);
+  const isPrimary = own?.role === "leader" && own.state === "running";
+  const [dynamic, roles] = isPrimary ? await Promise.all([readDynamicConfiguration(), readRoles(document)]) : [];
+  return { entries, installed, unit: units.get(POSTGRES.unit), certificateProblem, members, dynamic, roles };
+}

@@ -1,0 +1,72 @@
+/** Patroni's REST API on this host: who is primary, who follows, how far behind. */
+import { request } from "node:https";
+import { CLUSTER_PORTS, TLS, tlsFiles } from "../contract.ts";
+import { readText } from "../read.ts";
+
+/** One member as GET /cluster tells of it (Patroni's documentation, "Patroni REST API"). */
+export interface PatroniMember {
+  name: string;
+  /** leader, sync_standby, quorum_standby, replica, standby_leader. */
+  role: string;
+  /** running, streaming, starting, stopped, creating replica, … */
+  state: string;
+  host?: string;
+  port?: number;
+  timeline?: number;
+  /** Bytes behind the primary; "unknown" while it is not known. */
+  lag?: number | string;
+  pending_restart?: boolean;
+}
+
+const TIMEOUT_MS = 4000;
+
+/** Asks this host's Patroni. Undefined if it does not answer. Changes need root, which may read the member's key. */
+export async function askPatroni<T>(
+  method: "GET" | "PATCH" | "POST" | "DELETE",
+  path: string,
+  body?: unknown,
+  timeoutMs = TIMEOUT_MS,
+): Promise<{ status: number; value: T | string } | undefined> {
+  const files = tlsFiles("postgres");
+  const [ca, cert, key] = await Promise.all([readText(TLS.ca), readText(files.certificate), readText(files.key)]);
+  if (ca === undefined || cert === undefined || key === undefined) return undefined;
+  return new Promise((resolve) => {
+    const options = { host: "127.0.0.1", port: CLUSTER_PORTS.patroni, method, path, ca, cert, key, timeout: timeoutMs };
+    const sent = request(options, (response) => {
+      let text = "";
+      response.setEncoding("utf8").on("data", (chunk: string) => {
+        text += chunk;
+      });
+      response.on("error", () => resolve(undefined));
+      response.on("end", () => resolve({ status: response.statusCode ?? 0, value: parse<T>(text) }));
+    });
+    sent.on("timeout", () => sent.destroy());
+    sent.on("error", () => resolve(undefined));
+    sent.end(body === undefined ? undefined : JSON.stringify(body));
+  });
+}
+
+function parse<T>(text: string): T | string {
+  try {
+    return JSON.parse(text) as T;
+  } catch {
+    return text;
+  }
+}
+
+/** Members of the cluster; undefined while this host's Patroni does not answer. */
+export async function readMembers(): Promise<PatroniMember[] | undefined> {
+  const answer = await askPatroni<{ members?: PatroniMember[] }>("GET", "/cluster");
+  return answer?.status === 200 && typeof answer.value === "object" ? answer.value.members : undefined;
+}
+
+/** The settings that all members share, as etcd has them. */
+export async function readDynamicConfiguration(): Promise<unknown> {
+  const answer = await askPatroni<unknown>("GET", "/config");
+  return answer?.status === 200 ? answer.value : undefined;
+}
+
+/** A member that takes part: the primary, or a standby that receives the primary's log as it is written. */
+export function takesPart({ role, state }: PatroniMember): boolean {
+  return role === "leader" ? state === "running" : state === "streaming";
+}

@@ -1,0 +1,178 @@
+/** What is to be done so that this host is a member of the PostgreSQL cluster. Pure. */
+import { dirname } from "node:path";
+import { renderAptHold } from "../../../templates/etcd.ts";
+import { loadTemplate } from "../../../templates/load.ts";
+import { dynamicConfiguration, NODE_ROLE_SETTINGS, renderPatroni } from "../../../templates/patroni.ts";
+import { type PostgresDocument, tlsFiles } from "../contract.ts";
+import { canonicalJson } from "../json.ts";
+import { planDirectory, planFile, ROOT_DIRECTORY } from "../planning.ts";
+import type { CommonAction, ItemName } from "../stage.ts";
+import { planKeyOwnership, requireCertificate } from "../tls/check.ts";
+import { POSTGRES, type PostgresFacts, packagesOf, type RoleFacts } from "./facts.ts";
+import { takesPart } from "./patroni.ts";
+
+interface Own {
+  item: ItemName;
+  summary: string;
+  consequence?: true;
+}
+
+export type PostgresAction =
+  /** Starts Patroni and waits until this member takes part. */
+  | (Own & { kind: "postgres/start" })
+  /** Lets Patroni read its file again, which reloads PostgreSQL too. */
+  | (Own & { kind: "postgres/reload" })
+  | (Own & { kind: "postgres/configure" })
+  | (Own & { kind: "postgres/roles" });
+
+type Action = CommonAction | PostgresAction;
+
+const UNIT: ItemName = `unit:${POSTGRES.unit}`;
+const ACCOUNT = "postgres";
+
+const dynamicItem = ({ cluster }: PostgresDocument): ItemName => `patroni:${cluster}`;
+const rolesItem = ({ node }: PostgresDocument): ItemName => `role:${node.role}`;
+
+export function postgresItems(document: PostgresDocument): ItemName[] {
+  return [
+    `file:${POSTGRES.aptHold}`,
+    `file:${POSTGRES.createCluster}`,
+    `file:${POSTGRES.dropIn}`,
+    ...packagesOf(document.version).map((name): ItemName => `package:${name}`),
+    `key:${tlsFiles("postgres").key}`,
+    `file:${POSTGRES.config}`,
+    UNIT,
+    dynamicItem(document),
+    rolesItem(document),
+  ];
+}
+
+export function planPostgres(facts: PostgresFacts, document: PostgresDocument): Action[] {
+  requireCertificate(document.identity, facts.certificateProblem);
+  const entry = (path: string) => facts.entries.get(path);
+  const directory = (path: string) => (entry(path) === undefined ? planDirectory(path, undefined, ROOT_DIRECTORY) : []);
+  const packages = packagesOf(document.version);
+  const dropIn = planFile(POSTGRES.dropIn, entry(POSTGRES.dropIn), loadTemplate("patroni-unit.conf"));
+  const config = planFile(POSTGRES.config, entry(POSTGRES.config), renderPatroni(document), {
+    owner: "root",
+    group: ACCOUNT,
+    mode: "0640",
+  });
+  return [
+    ...planFile(POSTGRES.aptHold, entry(POSTGRES.aptHold), renderAptHold(packages)),
+    // Before the packages, which otherwise begin a cluster of their own on PostgreSQL's port.
+    ...directory(dirname(POSTGRES.createCluster)),
+    ...planFile(POSTGRES.createCluster, entry(POSTGRES.createCluster), loadTemplate("createcluster.conf")),
+    ...directory(dirname(POSTGRES.dropIn)),
+    ...dropIn,
+    ...packages
+      .filter((name) => !facts.installed.has(name))
+      .map(
+        (name): CommonAction => ({
+          kind: "install-package",
+          item: `package:${name}`,
+          summary: `install package ${name}`,
+          package: name,
+        }),
+      ),
+    ...planKeyOwnership(tlsFiles("postgres").key, entry(tlsFiles("postgres").key), ACCOUNT),
+    // Patroni's unit starts only where this file is.
+    ...directory(dirname(POSTGRES.config)),
+    ...config,
+    ...planReload(facts, dropIn),
+    ...planRun(facts, document, config),
+    ...planShared(facts, document),
+  ];
+}
+
+function planReload({ unit }: PostgresFacts, dropIn: CommonAction[]): CommonAction[] {
+  const written = dropIn.some((action) => action.kind === "write-file");
+  if (!written && !unit?.needsReload) return [];
+  const summary = "let systemd read its units again";
+  return [{ kind: "daemon-reload", item: UNIT, summary, ...(written ? { consequence: true as const } : {}) }];
+}
+
+function planRun({ unit, members }: PostgresFacts, document: PostgresDocument, config: CommonAction[]): Action[] {
+  const actions: Action[] = [];
+  if (unit?.enabled !== "enabled")
+    actions.push({
+      kind: "enable-unit",
+      item: UNIT,
+      summary: `enable ${POSTGRES.unit}, now ${unit?.enabled || "not there"}`,
+      unit: POSTGRES.unit,
+    });
+  const own = members?.find(({ name }) => name === document.host);
+  if (unit?.active !== "active" || own === undefined || !takesPart(own))
+    return [
+      ...actions,
+      {
+        kind: "postgres/start",
+        item: UNIT,
+        summary: `start ${POSTGRES.unit} and wait until ${document.host} takes part, now ${own?.state ?? unit?.active ?? "not there"}`,
+      },
+    ];
+  if (config.some((action) => action.kind === "write-file"))
+    actions.push({
+      kind: "postgres/reload",
+      item: UNIT,
+      summary: "let Patroni read its settings again",
+      consequence: true,
+    });
+  return actions;
+}
+
+/** What the members share is put right by the primary alone; nothing of it is known elsewhere. */
+function planShared({ dynamic, roles }: PostgresFacts, document: PostgresDocument): PostgresAction[] {
+  const actions: PostgresAction[] = [];
+  if (dynamic !== undefined && !holds(dynamic, dynamicConfiguration(document)))
+    actions.push({
+      kind: "postgres/configure",
+      item: dynamicItem(document),
+      summary: "put the settings that all members share into etcd",
+    });
+  const missing = roles === undefined ? [] : rolesMissing(roles, document);
+  if (missing.length > 0)
+    actions.push({
+      kind: "postgres/roles",
+      item: rolesItem(document),
+      summary: `put roles and database right: ${missing.join("; ")}`,
+    });
+  return actions;
+}
+
+/** Whether `found` has all of `wanted`; what Patroni or an administrator has besides is theirs. */
+export function holds(found: unknown, wanted: unknown): boolean {
+  if (typeof wanted !== "object" || wanted === null) return canonicalJson(found) === canonicalJson(wanted);
+  if (typeof found !== "object" || found === null) return false;
+  return Object.entries(wanted).every(([key, value]) => holds((found as Record<string, unknown>)[key], value));
+}
+
+/** What is not as it should be, in words. */
+export function rolesMissing(
+  { roles, owner, public: open }: RoleFacts,
+  { node }: Pick<PostgresDocument, "node">,
+): string[] {
+  const settings = (wanted: Record<string, string>) =>
+    Object.entries(wanted)
+      .map(([name, value]) => `${name}=${value}`)
+      .sort();
+  const differs = (name: string, wanted: string[], grants: string[]) => {
+    const found = roles[name];
+    if (found === undefined) return [`role ${name} is missing`];
+    return [
+      ...(found.login && !found.powers ? [] : [`role ${name} may do more or less than log in`]),
+      ...([...found.settings].sort().join() === wanted.join()
+        ? []
+        : [`role ${name} has settings ${found.settings.join(", ") || "none"}`]),
+      ...(found.grants.join() === grants.join()
+        ? []
+        : [`role ${name} is a member of ${found.grants.join(", ") || "no role"}`]),
+    ];
+  };
+  return [
+    ...differs(node.role, settings(NODE_ROLE_SETTINGS), []),
+    ...differs(node.gateRole, settings({ default_transaction_read_only: "on" }), ["pg_monitor", "pg_read_all_data"]),
+    ...(owner === node.role ? [] : [`database ${node.role} ${owner === null ? "is missing" : `belongs to ${owner}`}`]),
+    ...(open ? [`database ${node.role} lets every role connect`] : []),
+  ];
+}

@@ -1,0 +1,77 @@
+/** One member of the PostgreSQL cluster. Who is primary, and when that changes, is Patroni's alone. */
+import { setTimeout as delay } from "node:timers/promises";
+import { dynamicConfiguration, renderRoles } from "../../../templates/patroni.ts";
+import type { PostgresDocument } from "../contract.ts";
+import { must, run } from "../process.ts";
+import type { ApplyContext, Stage } from "../stage.ts";
+import { POSTGRES, type PostgresFacts, readPostgresFacts } from "./facts.ts";
+import { askPatroni, readMembers, takesPart } from "./patroni.ts";
+import { type PostgresAction, planPostgres, postgresItems } from "./plan.ts";
+import { psql } from "./psql.ts";
+
+/** A standby's first start copies the whole database; the wallet is megabytes to a few gigabytes. */
+const DEADLINE_MS = 30 * 60_000;
+/** After this long without a change of state it counts as stuck. */
+const STUCK_MS = 180_000;
+const POLL_MS = 250;
+const PROGRESS_MS = 5000;
+
+export const postgres: Stage<PostgresDocument, PostgresFacts, PostgresAction> = {
+  items: postgresItems,
+  readFacts: readPostgresFacts,
+  plan: planPostgres,
+  async apply(action, document, context) {
+    switch (action.kind) {
+      case "postgres/start":
+        await must("systemctl", ["start", POSTGRES.unit]);
+        return awaitMember(document, context);
+      case "postgres/reload":
+        await must("systemctl", ["reload", POSTGRES.unit]);
+        return;
+      case "postgres/configure": {
+        const answer = await askPatroni("PATCH", "/config", dynamicConfiguration(document));
+        if (answer?.status !== 200)
+          throw new Error(`Patroni did not take the settings: ${JSON.stringify(answer?.value ?? "no answer")}`);
+        return;
+      }
+      case "postgres/roles":
+        await psql(renderRoles(), { role: document.node.role, gate: document.node.gateRole });
+        return;
+    }
+  },
+};
+
+async function awaitMember({ host }: PostgresDocument, context: ApplyContext): Promise<void> {
+  const deadline = Date.now() + DEADLINE_MS;
+  let saidAt = Date.now();
+  let state = "";
+  let changedAt = Date.now();
+  for (;;) {
+    const members = await readMembers();
+    const own = members?.find(({ name }) => name === host);
+    if (own !== undefined && takesPart(own)) {
+      context.progress(`${host} is ${own.role}, ${own.state}`);
+      return;
+    }
+    const now = own === undefined ? "not known to its cluster yet" : `${own.role}, ${own.state}`;
+    if (now !== state) {
+      state = now;
+      changedAt = Date.now();
+    }
+    const copying = own?.state === "creating replica";
+    if (Date.now() > deadline || (!copying && Date.now() - changedAt > STUCK_MS)) {
+      const { stdout } = await run("journalctl", [
+        ...["--unit", POSTGRES.unit, "--lines", "12", "--output", "cat", "--no-pager"],
+      ]);
+      throw new Error(
+        `${host} does not take part in its cluster: it is ${state}; its last lines:\n  ${stdout.trim().replaceAll("\n", "\n  ")}\n` +
+          "  to do: put right what they say, then run this again",
+      );
+    }
+    if (Date.now() - saidAt > PROGRESS_MS) {
+      saidAt = Date.now();
+      context.progress(`waiting for ${host} to take part: ${state}`);
+    }
+    await delay(POLL_MS);
+  }
+}

@@ -1,0 +1,52 @@
+/** Renders the files of the etcd stage. */
+import { isIP } from "node:net";
+import { CLUSTER_PORTS, type ClusterMember, type EtcdDocument, TLS, tlsFiles } from "../scripts/host/contract.ts";
+import { fillTemplate } from "./load.ts";
+
+/** Beside the package's own default directory, so that a store the package began is never taken for the cluster's. */
+export const etcdDataDirectory = (cluster: string) => `/var/lib/etcd/${cluster}`;
+
+/** The name in a certificate that says that its holder is a peer of etcd. */
+export const etcdPeerName = (cluster: string) => `etcd-peer.${cluster}.twofold`;
+
+/** An IPv6 address in a URL stands in brackets. */
+const inUrl = (address: string) => (isIP(address) === 6 ? `[${address}]` : address);
+
+export function etcdClientUrl({ address }: ClusterMember): string {
+  return `https://${inUrl(address)}:${CLUSTER_PORTS.etcdClient}`;
+}
+
+export function etcdPeerUrl({ address }: ClusterMember): string {
+  return `https://${inUrl(address)}:${CLUSTER_PORTS.etcdPeer}`;
+}
+
+/** @param state "existing" for a member that joins a cluster which has begun without it. */
+export function renderEtcdDefault(document: EtcdDocument, state: "new" | "existing"): string {
+  const { cluster, host, members } = document;
+  const own = members.find((member) => member.host === host);
+  if (own === undefined) throw new Error(`${host} is no member of etcd in its own document`);
+  const any = members.some(({ address }) => isIP(address) === 6) ? "[::]" : "0.0.0.0";
+  return fillTemplate("etcd-default", {
+    name: host,
+    cluster,
+    state,
+    dataDirectory: etcdDataDirectory(cluster),
+    initialCluster: members.map((member) => `${member.host}=${etcdPeerUrl(member)}`).join(","),
+    peerUrl: etcdPeerUrl(own),
+    clientUrl: etcdClientUrl(own),
+    listenPeer: `https://${any}:${CLUSTER_PORTS.etcdPeer}`,
+    listenClient: `https://${any}:${CLUSTER_PORTS.etcdClient}`,
+    ca: TLS.ca,
+    ...tlsFiles("etcd"),
+    peerName: etcdPeerName(cluster),
+  });
+}
+
+export function renderEtcdUnit({ cluster }: EtcdDocument): string {
+  return fillTemplate("etcd-unit.conf", { dataDirectory: etcdDataDirectory(cluster) });
+}
+
+/** Keeps unattended-upgrades(8) away from packages; an administrator's own `apt upgrade` goes on as ever. */
+export function renderAptHold(packages: readonly string[]): string {
+  return fillTemplate("apt-hold.conf", { packages: packages.map((name) => `\t"${name}";`).join("\n") });
+}

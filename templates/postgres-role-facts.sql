@@ -1,0 +1,10 @@
+SELECT json_build_object(
+  'roles', (SELECT coalesce(json_object_agg(rolname, json_build_object(
+      'login', rolcanlogin,
+      'powers', rolsuper OR rolcreatedb OR rolcreaterole OR rolreplication OR rolbypassrls,
+      'settings', coalesce(rolconfig, '{}'),
+      'grants', (SELECT coalesce(json_agg(granted.rolname ORDER BY granted.rolname), '[]')
+                   FROM pg_auth_members JOIN pg_roles granted ON granted.oid = roleid WHERE member = pg_roles.oid))), '{}')
+    FROM pg_roles WHERE rolname IN (:'role', :'gate')),
+  'owner', (SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = :'role'),
+  'public', (SELECT has_database_privilege('public', datname, 'CONNECT') FROM pg_database WHERE datname = :'role'));

@@ -1,0 +1,17 @@
+-- The node's role and database, and the gate's role. Can be run again and again.
+\set ON_ERROR_STOP on
+SELECT format('CREATE ROLE %I LOGIN', name) FROM (VALUES (:'role'), (:'gate')) AS wanted (name)
+ WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name) \gexec
+ALTER ROLE :"role" LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS PASSWORD NULL;
+ALTER ROLE :"role" RESET ALL;
+{{settings}}
+ALTER ROLE :"gate" LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS PASSWORD NULL;
+ALTER ROLE :"gate" RESET ALL;
+ALTER ROLE :"gate" SET default_transaction_read_only = 'on';
+-- It reads the wallet's version and who is connected, and writes nothing.
+GRANT pg_read_all_data, pg_monitor TO :"gate";
+SELECT format('CREATE DATABASE %I OWNER %I', :'role', :'role')
+ WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = :'role') \gexec
+ALTER DATABASE :"role" OWNER TO :"role";
+REVOKE ALL ON DATABASE :"role" FROM PUBLIC;
+GRANT CONNECT ON DATABASE :"role" TO :"gate";

@@ -1,0 +1,221 @@
+import test from "ava";
+import { parse } from "yaml";
+import { postgresDocument } from "../../components/topology/documents/postgres.ts";
+import type { PostgresDocument } from "../../scripts/host/contract.ts";
+import {
+  POSTGRES,
+  type PostgresFacts,
+  packagesOf,
+  postgresPaths,
+  type RoleFacts,
+} from "../../scripts/host/postgres/facts.ts";
+import { type PatroniMember, takesPart } from "../../scripts/host/postgres/patroni.ts";
+import { holds, planPostgres, postgresItems, rolesMissing } from "../../scripts/host/postgres/plan.ts";
+import type { Entry } from "../../scripts/host/read.ts";
+import { dynamicConfiguration, NODE_ROLE_SETTINGS, renderPatroni, renderRoles } from "../../templates/patroni.ts";
+import { postgresConfig, valid } from "../helpers/topologies.ts";
+
+function documentOf(host: string): PostgresDocument {
+  const document = postgresDocument(valid(postgresConfig()), host);
+  if (document === undefined) throw new Error(`${host} is no member`);
+  return document;
+}
+
+const document = documentOf("vault");
+const unit = {
+  load: "loaded",
+  active: "active",
+  sub: "running",
+  enabled: "enabled",
+  needsReload: false,
+  mainPid: 7,
+  startedAt: 1,
+};
+const members: PatroniMember[] = [
+  { name: "vault", role: "leader", state: "running", timeline: 1 },
+  { name: "eve", role: "sync_standby", state: "streaming", timeline: 1, lag: 0 },
+];
+const right: RoleFacts = {
+  roles: {
+    alice: {
+      login: true,
+      powers: false,
+      settings: Object.entries(NODE_ROLE_SETTINGS).map(([name, value]) => `${name}=${value}`),
+      grants: [],
+    },
+    alice_gate: {
+      login: true,
+      powers: false,
+      settings: ["default_transaction_read_only=on"],
+      grants: ["pg_monitor", "pg_read_all_data"],
+    },
+  },
+  owner: "alice",
+  public: false,
+};
+
+function bareHost(): PostgresFacts {
+  const key: Entry = { kind: "file", owner: "root", group: "root", mode: "0600", content: "" };
+  return {
+    entries: new Map(postgresPaths(document).map((path) => [path, path.endsWith(".key") ? key : undefined])),
+    installed: new Set(),
+    unit: undefined,
+    certificateProblem: undefined,
+    members: undefined,
+    dynamic: undefined,
+    roles: undefined,
+  };
+}
+
+/** The facts that a primary would give after the plan was carried out. */
+function primary(): PostgresFacts {
+  const entries = new Map(bareHost().entries);
+  for (const action of planPostgres(bareHost(), document)) {
+    if (action.kind === "write-file")
+      entries.set(action.path, { kind: "file", ...action.ownership, content: action.content });
+    if (action.kind === "make-directory") entries.set(action.path, { kind: "directory", ...action.ownership });
+    if (action.kind === "set-ownership") {
+      const entry = entries.get(action.path);
+      if (entry) entries.set(action.path, { ...entry, ...action.ownership });
+    }
+  }
+  return {
+    ...bareHost(),
+    entries,
+    installed: new Set(packagesOf(17)),
+    unit,
+    members,
+    dynamic: { ...dynamicConfiguration(document), extra: "an administrator's" },
+    roles: right,
+  };
+}
+
+test("on a bare host nothing is started before the package's own cluster is forbidden", (t) => {
+  const actions = planPostgres(bareHost(), document);
+  const at = (item: string) => actions.findIndex((action) => action.item === item);
+  t.true(
+    at(`file:${POSTGRES.createCluster}`) >= 0 && at(`file:${POSTGRES.createCluster}`) < at("package:postgresql-17"),
+  );
+  // Patroni's unit starts where its config is, so that comes after everything it needs.
+  t.true(at("package:patroni") < at(`file:${POSTGRES.config}`));
+  t.is(actions.at(-1)?.kind, "postgres/start");
+});
+
+test("a second pass changes nothing, on the primary and on a standby", (t) => {
+  t.deepEqual(planPostgres(primary(), document), []);
+  const standby = [
+    { ...members[0], name: "eve" },
+    { name: "vault", role: "replica", state: "streaming" },
+  ] as PatroniMember[];
+  t.deepEqual(planPostgres({ ...primary(), members: standby, dynamic: undefined, roles: undefined }, document), []);
+});
+
+test("every planned action is an item's", (t) => {
+  const items = new Set(postgresItems(document));
+  const facts = { ...bareHost(), members, unit, dynamic: {}, roles: { roles: {}, owner: null, public: null } };
+  for (const { item, kind } of planPostgres(facts, document))
+    t.true(items.has(item) || kind === "make-directory", item);
+});
+
+test("shared settings that somebody weakened are put back by the primary", (t) => {
+  for (const weakened of [
+    { synchronous_mode: false },
+    { synchronous_mode_strict: false },
+    { synchronous_node_count: 0 },
+    { postgresql: { parameters: { ...dynamicConfiguration(document).postgresql.parameters, fsync: "off" } } },
+  ]) {
+    const dynamic = { ...dynamicConfiguration(document), ...weakened };
+    t.deepEqual(
+      planPostgres({ ...primary(), dynamic }, document).map(({ kind }) => kind),
+      ["postgres/configure"],
+      JSON.stringify(weakened),
+    );
+  }
+});
+
+test("a role that may do more, or whose waits can end early, is put right", (t) => {
+  const changed = (change: (facts: RoleFacts) => void) => {
+    const facts = structuredClone(right);
+    change(facts);
+    return rolesMissing(facts, document);
+  };
+  const role = (facts: RoleFacts, name: string) => facts.roles[name] ?? t.fail(name);
+  t.deepEqual(
+    changed(() => {}),
+    [],
+  );
+  t.is(changed((facts) => Object.assign(role(facts, "alice") ?? {}, { powers: true })).length, 1);
+  t.is(
+    changed((facts) => Object.assign(role(facts, "alice") ?? {}, { settings: ["synchronous_commit=local"] })).length,
+    1,
+  );
+  t.is(changed((facts) => Object.assign(role(facts, "alice") ?? {}, { grants: ["pg_signal_backend"] })).length, 1);
+  t.is(changed((facts) => Object.assign(facts, { owner: "postgres" })).length, 1);
+  t.is(changed((facts) => Object.assign(facts, { public: true })).length, 1);
+  t.is(changed((facts) => delete facts.roles.alice_gate).length, 1);
+});
+
+test("a member that is down, or does not stream, is started", (t) => {
+  for (const facts of [
+    { ...primary(), unit: { ...unit, active: "failed" } },
+    { ...primary(), members: undefined },
+    { ...primary(), members: [{ name: "vault", role: "replica", state: "starting" }] },
+  ])
+    t.deepEqual(
+      planPostgres({ ...facts, dynamic: undefined, roles: undefined }, document).map(({ kind }) => kind),
+      ["postgres/start"],
+    );
+});
+
+test("a standby takes part only while it streams", (t) => {
+  t.true(takesPart({ name: "a", role: "sync_standby", state: "streaming" }));
+  t.false(takesPart({ name: "a", role: "replica", state: "running" }));
+  t.false(takesPart({ name: "a", role: "replica", state: "creating replica" }));
+  t.false(takesPart({ name: "a", role: "leader", state: "starting" }));
+});
+
+test("settings hold if all that is wanted is there, whatever else there is", (t) => {
+  t.true(holds({ a: { b: 1, c: 2 }, d: 3 }, { a: { b: 1 } }));
+  t.false(holds({ a: { b: 2 } }, { a: { b: 1 } }));
+  t.false(holds({ a: "text" }, { a: { b: 1 } }));
+  t.false(holds(undefined, { a: 1 }));
+});
+
+test("Patroni's file is YAML that lets nobody in without a certificate, and holds no password", (t) => {
+  for (const host of ["alice", "vault", "eve"]) {
+    const text = renderPatroni(documentOf(host));
+    const config = parse(text);
+    t.is(config.name, host);
+    t.is(config.scope, "alice");
+    t.deepEqual(config.etcd3.hosts, ["192.0.2.10:2379", "192.0.2.20:2379", "192.0.2.30:2379"]);
+    t.deepEqual(config.bootstrap.dcs, dynamicConfiguration(document));
+    for (const line of config.postgresql.pg_hba as string[])
+      t.regex(line, /^(local all postgres peer|hostssl \S+ \S+ all cert map=(members|node))$/);
+    t.false(/password\s*[:=]|md5|scram|\btrust\b/i.test(text));
+    t.true((config.postgresql.basebackup as unknown[]).includes("no-slot"));
+  }
+});
+
+test("only members' certificates may replicate, and only the node's is the node's role", (t) => {
+  const { postgresql } = parse(renderPatroni(document));
+  const ident = postgresql.pg_ident as string[];
+  t.deepEqual(
+    ident.filter((line) => /replicator|rewinder/.test(line)).map((line) => line.split(" ").slice(0, 2).join(" ")),
+    ["alice", "vault", "eve"].flatMap((host) => [`members "${host}"`, `members "${host}"`]),
+  );
+  t.deepEqual(
+    ident.filter((line) => line.startsWith("node ")),
+    ['node "alice.node" "alice"', 'node "alice.node" "alice_gate"'],
+  );
+});
+
+test("what is acknowledged waits for a standby, and nothing of it is asynchronous", (t) => {
+  const shared = dynamicConfiguration({ synchronousStandbys: 2, members: [] });
+  t.true(shared.synchronous_mode && shared.synchronous_mode_strict);
+  t.is(shared.synchronous_node_count, 2);
+  const { fsync, full_page_writes, synchronous_commit } = shared.postgresql.parameters;
+  t.deepEqual([fsync, full_page_writes, synchronous_commit], ["on", "on", "on"]);
+  // Patroni's own rule; it clamps ttl to 20.
+  t.true(shared.ttl >= 20 && shared.loop_wait + 2 * shared.retry_timeout <= shared.ttl);
+  t.true(renderRoles().includes(`ALTER ROLE :"role" SET statement_timeout = '0';`));
+});
