@@ -10,6 +10,7 @@ import { gate } from "./commands/gate.ts";
 import { init } from "./commands/init.ts";
 import { initSurvey } from "./commands/init-survey.ts";
 import { plan } from "./commands/plan.ts";
+import { postgres } from "./commands/postgres.ts";
 import { repair } from "./commands/repair.ts";
 import { repairWork } from "./commands/repair-work.ts";
 import { replicaAuthorize } from "./commands/replica-authorize.ts";
@@ -46,6 +47,7 @@ const COMMANDS: Record<string, Command> = {
   "replica-key": replicaKey,
   "replica-authorize": replicaAuthorize,
   "replica-before-mount": replicaBeforeMount,
+  postgres,
   "tls-request": tlsRequest,
   "tls-sign": tlsSign,
   "tls-install": tlsInstall,

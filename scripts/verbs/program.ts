@@ -157,6 +157,52 @@ export function buildProgram(exitWith: (status: number) => void): Command {
     );
 
   verb(
+    "switchover [member]",
+    "hand the PostgreSQL cluster over to a synchronous standby",
+    "Nothing is lost: the primary sends its last commits before it stops. lightningd ends and comes back on the new primary by " +
+      "itself. Without a name Patroni's first synchronous standby is taken.",
+  )
+    .option(...json)
+    .action(async (member: string | undefined, options: { json?: true }, command: Command) =>
+      exitWith(await (await import("./postgres.ts")).switchover(member, { ...options, ...choiceOf(command) })),
+    );
+
+  verb(
+    "failover <member>",
+    "promote a member of the PostgreSQL cluster that has no healthy primary",
+    "For when Patroni does not promote one by itself. Shows what each member has and what could be lost, and asks. Commits that " +
+      "only dead members have are gone: for a Lightning node an old state can cost all channels.",
+  )
+    .option("-y, --yes", "don't ask")
+    .option(...json)
+    .action(async (member: string, options: { yes?: true; json?: true }, command: Command) =>
+      exitWith(await (await import("./postgres.ts")).failover(member, { ...options, ...choiceOf(command) })),
+    );
+
+  verb(
+    "reinit <member>",
+    "make a standby of the PostgreSQL cluster anew from the primary",
+    "Throws its data away and copies the primary's. Never the primary; asks before it begins.",
+  )
+    .option("-y, --yes", "don't ask")
+    .option(...json)
+    .action(async (member: string, options: { yes?: true; json?: true }, command: Command) =>
+      exitWith(await (await import("./postgres.ts")).reinit(member, { ...options, ...choiceOf(command) })),
+    );
+
+  verb(
+    "certificates",
+    "make the cluster's certificates anew",
+    "Each host keeps its keys; the authority's host signs new certificates, and etcd, Patroni and PostgreSQL read them without " +
+      "a restart. One host after the other. lightningd and the gate read theirs at each connection.",
+  )
+    .addArgument(new Argument("<what>", "what to do").choices(["renew"]))
+    .option(...json)
+    .action(async (_what: string, options: { json?: true }, command: Command) =>
+      exitWith(await (await import("./certificates.ts")).renewCertificates({ ...options, ...choiceOf(command) })),
+    );
+
+  verb(
     "survival",
     "print the survival table",
     "For every failure: does the node survive, what is lost at most, how long it stands still before money is at risk, " +

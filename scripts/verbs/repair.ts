@@ -1,9 +1,9 @@
 /** `./twofold repair`: shows what differs, asks, and puts back exactly that. */
-import { createInterface } from "node:readline/promises";
 import { EXIT, type StageDocument } from "../host/contract.ts";
 import { Refusal } from "../host/stage.ts";
 import { callHost, lastLines } from "./ask.ts";
 import { checkHosts, checkStatus, checkText, driftOf } from "./check.ts";
+import { confirmed } from "./confirm.ts";
 import { installProgram } from "./install-program.ts";
 import { loadStack } from "./load.ts";
 import type { StackChoice } from "./locate.ts";
@@ -99,21 +99,4 @@ function print(options: { json?: true }, stack: string, outcomes: Outcome[]): vo
   if (outcomes.length === 0) {
     process.stdout.write("nothing to put back\n");
   }
-}
-
-/** Asks on the terminal. @throws {Refusal} without one: nobody could answer. */
-async function confirmed(question: string): Promise<boolean> {
-  if (!process.stdin.isTTY) {
-    throw new Refusal({
-      code: "repair/no-terminal",
-      what: "repair asks before it changes anything, and there is no terminal to ask on",
-      received: "stdin is no terminal",
-      why: "what is shown is what will be changed, so somebody has to have seen it",
-      fix: "run it with --yes, or on a terminal",
-    });
-  }
-  const terminal = createInterface({ input: process.stdin, output: process.stderr });
-  const answer = await terminal.question(`${question} [y/N] `);
-  terminal.close();
-  return /^y(es)?$/i.test(answer.trim());
 }

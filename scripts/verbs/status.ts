@@ -3,8 +3,11 @@ import type { GateReport } from "../host/commands/gate.ts";
 import type { HostStatus } from "../host/commands/status.ts";
 import { EXIT } from "../host/contract.ts";
 import { describeDecision, describeObserved } from "../host/gate/report.ts";
+import type { PatroniMember } from "../host/postgres/patroni.ts";
+import type { ClusterStatus } from "../host/postgres/status.ts";
 import type { NodeStatus } from "../host/status/node.ts";
 import type { DeviceStatus, ScrubStatus, VolumeStatus } from "../host/status/volume.ts";
+import { RENEW_DAYS } from "../host/tls/certificate.ts";
 import { type Answer, ask } from "./ask.ts";
 import { loadStack } from "./load.ts";
 import type { StackChoice } from "./locate.ts";
@@ -32,11 +35,12 @@ export function hostText(answer: Answer<HostStatus>): string {
     const fix = answer.kind === "no-program" ? "\nto do: run pulumi up" : "";
     return `${answer.host}: no answer\n${indent(answer.error + fix)}\n`;
   }
-  const { node, gate, volumes } = answer.value;
+  const { node, gate, volumes, cluster } = answer.value;
   const parts = [
     ...(node === undefined ? [] : nodeLines(node)),
     ...(gate === undefined ? [] : gateLines(gate)),
     ...volumes.flatMap(volumeLines),
+    ...(cluster === undefined ? [] : clusterLines(answer.host, cluster)),
   ];
   return `${answer.host}\n${indent(parts.length === 0 ? "nothing to report" : parts.join("\n"))}\n`;
 }
@@ -58,6 +62,36 @@ function nodeLines({ name, network, unit, info }: NodeStatus): string[] {
 /** What the gate sees; what it would decide is said only of a node that stands still. */
 function gateLines({ running, decision, seen }: GateReport): string[] {
   return [...(running ? [] : describeDecision(decision)), ...describeObserved(seen)];
+}
+
+/** The host's own member, and of the primary's host the whole cluster: every host would say the same. */
+function clusterLines(host: string, { postgres, members, etcd, certificates }: ClusterStatus): string[] {
+  const own = members?.find(({ name }) => name === host);
+  const shown = own?.role === "leader" ? (members ?? []) : own === undefined ? [] : [own];
+  return [
+    ...(postgres && members === undefined
+      ? ["PostgreSQL: PATRONI DOES NOT ANSWER; systemctl status patroni says why"]
+      : []),
+    ...shown.map((member) => `PostgreSQL: ${memberText(member)}`),
+    ...(etcd === undefined ? [] : [`etcd: ${etcd ? "answers, with a majority" : "NO MAJORITY, OR NOT RUNNING"}`]),
+    ...Object.entries(certificates).map(([role, days]) => `certificate ${role}: ${certificateText(days)}`),
+  ];
+}
+
+function memberText({ name, role, state, timeline, lag, pending_restart }: PatroniMember): string {
+  const words = [
+    role === "leader" ? "primary" : role === "sync_standby" || role === "quorum_standby" ? "synchronous standby" : role,
+    state,
+    ...(timeline === undefined ? [] : [`timeline ${timeline}`]),
+    ...(lag === undefined || lag === 0 ? [] : [`${lag} bytes behind`]),
+    ...(pending_restart ? ["A RESTART IS PENDING"] : []),
+  ];
+  return `${name}: ${words.join(", ")}`;
+}
+
+function certificateText(days: number): string {
+  if (days < 0) return `ENDED ${-days} days ago; ./twofold certificates renew`;
+  return days < RENEW_DAYS ? `ENDS IN ${days} DAYS; ./twofold certificates renew` : `good for ${days} days`;
 }
 
 function volumeLines(volume: VolumeStatus): string[] {

@@ -22,7 +22,7 @@ const textOf = (value: Partial<HostStatus>) =>
     host: "alice",
     kind: "answer",
     status: 0,
-    value: { host: "alice", volumes: [], node: undefined, gate: undefined, ...value },
+    value: { host: "alice", volumes: [], node: undefined, gate: undefined, cluster: undefined, ...value },
   });
 
 test("a healthy volume is told without alarm", (t) => {

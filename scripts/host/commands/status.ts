@@ -1,5 +1,6 @@
 import { type Command, expectArguments, printJson, readStdin, requireRoot } from "../command.ts";
 import { EXIT } from "../contract.ts";
+import { type ClusterStatus, readClusterStatus } from "../postgres/status.ts";
 import { run } from "../process.ts";
 import { parseDocumentsText } from "../schema.ts";
 import { type NodeStatus, readNode } from "../status/node.ts";
@@ -14,6 +15,8 @@ export interface HostStatus {
   node: NodeStatus | undefined;
   /** Copies, witnesses and hsm_secret as the gate sees them, and what it would decide; on the node's host. */
   gate: GateReport | undefined;
+  /** On a host of the PostgreSQL cluster. */
+  cluster: ClusterStatus | undefined;
 }
 
 /** The gate runs as the node's user, so it is a process of its own. Undefined if it can't say anything. */
@@ -35,12 +38,16 @@ export const status: Command = {
     const documents = parseDocumentsText(await readStdin());
     const storage = documents.find((document) => document.stage === "storage");
     const lightningd = documents.find((document) => document.stage === "lightningd");
-    const [volumes, node, gate] = await Promise.all([
+    const etcd = documents.find((document) => document.stage === "etcd");
+    const postgres = documents.find((document) => document.stage === "postgres");
+    const hasIdentity = etcd ?? postgres ?? (lightningd?.wallet.kind === "postgres" ? lightningd : undefined);
+    const [volumes, node, gate, cluster] = await Promise.all([
       Promise.all((storage?.volumes ?? []).map(readVolume)),
       lightningd === undefined ? undefined : readNode(lightningd),
       lightningd === undefined ? undefined : askGate(),
+      hasIdentity === undefined ? undefined : readClusterStatus(etcd, postgres),
     ]);
-    printJson({ host: documents[0]?.host ?? "", volumes, node, gate } satisfies HostStatus);
+    printJson({ host: documents[0]?.host ?? "", volumes, node, gate, cluster } satisfies HostStatus);
     return EXIT.ok;
   },
 };

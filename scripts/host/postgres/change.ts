@@ -1,0 +1,148 @@
+/** What an operator changes in a living cluster, through Patroni's REST API on one of its members. */
+import { setTimeout as delay } from "node:timers/promises";
+import { Refusal } from "../stage.ts";
+import { askPatroni, type PatroniMember, readMembers, takesPart } from "./patroni.ts";
+
+export type Say = (line: string) => void;
+
+/** What a change prints at its end. */
+export interface ChangeReport {
+  primary: string | undefined;
+  members: PatroniMember[];
+}
+
+/** Patroni itself answers a switchover only when it is done, and gives up after its own limits. */
+const ANSWER_MS = 120_000;
+/** Until everybody follows the new primary. */
+const SETTLE_MS = 120_000;
+/** A standby that is made anew copies the whole database. */
+const REINIT_MS = 30 * 60_000;
+const POLL_MS = 250;
+const PROGRESS_MS = 5000;
+
+const primaryOf = (members: PatroniMember[]) => members.find(({ role }) => role === "leader");
+const isSynchronous = ({ role }: PatroniMember) => role === "sync_standby" || role === "quorum_standby";
+const words = (members: PatroniMember[]) =>
+  members.map(({ name, role, state }) => `${name} ${role} ${state}`).join(", ");
+
+async function membersNow(): Promise<PatroniMember[]> {
+  const members = await readMembers();
+  if (members !== undefined) return members;
+  throw new Refusal({
+    code: "PG-NO-PATRONI",
+    what: "this host's Patroni does not answer",
+    received: "no answer at https://127.0.0.1:8008",
+    why: "changes go through it, so that no two members are primary",
+    fix: "systemctl start patroni on this host, or let another member's host do it",
+  });
+}
+
+function requireMember(members: PatroniMember[], name: string | undefined, what: string): PatroniMember {
+  const found = members.find((member) => member.name === name);
+  if (found !== undefined) return found;
+  throw new Refusal({
+    code: "PG-MEMBER",
+    what,
+    received: name ?? "nothing",
+    why: "nothing can be done to a member that is not there",
+    fix: `name one of ${members.map((member) => member.name).join(", ")}`,
+  });
+}
+
+/** Hands over to a standby that has everything. The present primary goes on until that one is ready. */
+export async function switchover(candidate: string | undefined, say: Say): Promise<ChangeReport> {
+  const members = await membersNow();
+  const primary = primaryOf(members);
+  const ready = members.filter((member) => isSynchronous(member) && takesPart(member));
+  if (primary === undefined)
+    throw new Refusal({
+      code: "PG-NO-PRIMARY",
+      what: "there is no primary to hand over from",
+      received: words(members),
+      why: "a switchover loses nothing because the primary itself sends its last commits",
+      fix: "wait for Patroni; if it can't decide, see ./twofold failover MEMBER",
+    });
+  const target = candidate ?? ready[0]?.name;
+  if (target === primary.name) {
+    say(`${target} is the primary already`);
+    return { primary: target, members };
+  }
+  const chosen = requireMember(members, target, "there is no such standby to hand over to");
+  if (!ready.includes(chosen))
+    throw new Refusal({
+      code: "PG-NOT-SYNCHRONOUS",
+      what: `${chosen.name} is no synchronous standby`,
+      received: `${chosen.role}, ${chosen.state}`,
+      why: "only a synchronous standby surely has every acknowledged commit",
+      fix: `hand over to ${ready.map(({ name }) => name).join(" or ") || "a standby once it is synchronous"}, and on from there`,
+    });
+  say(`handing over from ${primary.name} to ${chosen.name}`);
+  const answer = await askPatroni("POST", "/switchover", { leader: primary.name, candidate: chosen.name }, ANSWER_MS);
+  if (answer?.status !== 200) throw new Error(`Patroni did not hand over: ${answer?.value ?? "no answer"}`);
+  return settle(say);
+}
+
+/** Promotes a member although there is no healthy primary. */
+export async function failover(candidate: string | undefined, say: Say): Promise<ChangeReport> {
+  const members = await membersNow();
+  const chosen = requireMember(members, candidate, "a failover names the member to be promoted");
+  say(`promoting ${chosen.name} (${chosen.role}, ${chosen.state}); members: ${words(members)}`);
+  const answer = await askPatroni("POST", "/failover", { candidate: chosen.name }, ANSWER_MS);
+  if (answer?.status !== 200) throw new Error(`Patroni did not promote it: ${answer?.value ?? "no answer"}`);
+  return settle(say);
+}
+
+/** Makes this host's standby anew from the primary. Its present data is thrown away. */
+export async function reinit(name: string | undefined, say: Say): Promise<ChangeReport> {
+  const members = await membersNow();
+  const chosen = requireMember(members, name, "a member to be made anew has to be named");
+  const others = members.filter((member) => member !== chosen && isSynchronous(member) && takesPart(member));
+  if (chosen.role === "leader" || primaryOf(members) === undefined)
+    throw new Refusal({
+      code: "PG-REINIT-PRIMARY",
+      what: chosen.role === "leader" ? `${chosen.name} is the primary` : "there is no primary to copy from",
+      received: words(members),
+      why: "its data is what the others are copies of",
+      fix: "./twofold switchover first, then make the former primary anew",
+    });
+  if (others.length === 0)
+    say(
+      `${chosen.name} is the only synchronous standby: commits wait until another one, or ${chosen.name} again, has taken its place`,
+    );
+  say(`making ${chosen.name} anew from ${primaryOf(members)?.name}`);
+  const answer = await askPatroni("POST", "/reinitialize", { force: true }, ANSWER_MS);
+  if (answer?.status !== 200) throw new Error(`Patroni did not begin: ${answer?.value ?? "no answer"}`);
+  // It takes part until its data directory is gone.
+  await waitFor((now) => !now.some((member) => member.name === name && takesPart(member)), 15_000, say).catch(() => {});
+  return settle(say, REINIT_MS);
+}
+
+/** Waits until there is a primary, and a synchronous standby, and every member that runs follows. */
+async function settle(say: Say, limit = SETTLE_MS): Promise<ChangeReport> {
+  const members = await waitFor(
+    (now) => primaryOf(now)?.state === "running" && now.every(takesPart) && now.some(isSynchronous),
+    limit,
+    say,
+  );
+  const primary = primaryOf(members)?.name;
+  say(`${primary} is the primary; ${words(members)}`);
+  return { primary, members };
+}
+
+async function waitFor(done: (members: PatroniMember[]) => boolean, limit: number, say: Say): Promise<PatroniMember[]> {
+  const deadline = Date.now() + limit;
+  let saidAt = Date.now();
+  for (;;) {
+    const members = (await readMembers()) ?? [];
+    if (done(members)) return members;
+    if (Date.now() > deadline)
+      throw new Error(
+        `not done after ${limit / 1000} s: ${words(members) || "Patroni does not answer"}\n  to do: ./twofold status shows the members; journalctl -u patroni on each says what it waits for`,
+      );
+    if (Date.now() - saidAt > PROGRESS_MS) {
+      saidAt = Date.now();
+      say(`waiting: ${words(members)}`);
+    }
+    await delay(POLL_MS);
+  }
+}

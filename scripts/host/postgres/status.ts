@@ -1,0 +1,40 @@
+/** How a host's members of etcd and PostgreSQL are, for `status`. */
+import { X509Certificate } from "node:crypto";
+import { CERTIFICATE_ROLES, type EtcdDocument, type PostgresDocument, tlsFiles } from "../contract.ts";
+import { isHealthy } from "../etcd/facts.ts";
+import { readText } from "../read.ts";
+import { daysLeft } from "../tls/certificate.ts";
+import { type PatroniMember, readMembers } from "./patroni.ts";
+
+export interface ClusterStatus {
+  /** The members as this host's Patroni sees them; undefined if it does not answer, or if the host has none. */
+  members: PatroniMember[] | undefined;
+  /** This host's part. */
+  postgres: boolean;
+  /** Whether this host's member of etcd answers with a majority; undefined if the host has none. */
+  etcd: boolean | undefined;
+  /** Whole days until each certificate of the host ends. */
+  certificates: Partial<Record<(typeof CERTIFICATE_ROLES)[number], number>>;
+}
+
+export async function readClusterStatus(
+  etcd: EtcdDocument | undefined,
+  postgres: PostgresDocument | undefined,
+): Promise<ClusterStatus> {
+  const [members, majority, certificates] = await Promise.all([
+    postgres === undefined ? undefined : readMembers(),
+    etcd === undefined ? undefined : isHealthy(),
+    readCertificateDays(),
+  ]);
+  return { members, postgres: postgres !== undefined, etcd: majority, certificates };
+}
+
+async function readCertificateDays(): Promise<ClusterStatus["certificates"]> {
+  const now = new Date();
+  const days: ClusterStatus["certificates"] = {};
+  for (const role of CERTIFICATE_ROLES) {
+    const text = await readText(tlsFiles(role).certificate);
+    if (text !== undefined) days[role] = daysLeft(new X509Certificate(text), now);
+  }
+  return days;
+}

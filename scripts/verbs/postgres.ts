@@ -1,0 +1,142 @@
+/** `./twofold switchover`, `failover`, `reinit`: changes of the PostgreSQL cluster, made through Patroni on one of its members. */
+import type { HostStatus } from "../host/commands/status.ts";
+import { EXIT } from "../host/contract.ts";
+import type { ChangeReport } from "../host/postgres/change.ts";
+import type { PatroniMember } from "../host/postgres/patroni.ts";
+import { Refusal } from "../host/stage.ts";
+import { ask, callHost, lacksProgram, lastLines, parseLastLine } from "./ask.ts";
+import { confirmed } from "./confirm.ts";
+import { type LoadedStack, loadStack } from "./load.ts";
+import type { StackChoice } from "./locate.ts";
+import type { Host } from "./ssh.ts";
+
+type Options = StackChoice & { json?: true };
+type Asking = Options & { yes?: true };
+
+export async function switchover(member: string | undefined, options: Options): Promise<number> {
+  const stack = loadStack(options);
+  requireMember(stack, member);
+  const words = member === undefined ? ["switchover"] : ["switchover", member];
+  return change(await answeringHost(stack), words, options);
+}
+
+export async function failover(member: string, options: Asking): Promise<number> {
+  const stack = loadStack(options);
+  requireMember(stack, member);
+  const seen = await askMembers(stack);
+  process.stderr.write(failoverText(member, seen));
+  if (!options.yes && !(await confirmed(`Promote ${member}?`))) return declined();
+  return change(stack.host(member), ["failover", member], options);
+}
+
+export async function reinit(member: string, options: Asking): Promise<number> {
+  const stack = loadStack(options);
+  requireMember(stack, member);
+  process.stderr.write(`${member}'s copy of the wallet is thrown away and made anew from the primary.\n`);
+  if (!options.yes && !(await confirmed(`Make ${member} anew?`))) return declined();
+  return change(stack.host(member), ["reinit", member], options);
+}
+
+function declined(): number {
+  process.stderr.write("nothing was changed\n");
+  return EXIT.refused;
+}
+
+function membersOf({ topology }: LoadedStack): string[] {
+  const { wallet } = topology.node;
+  if (wallet.kind === "postgres") return wallet.members;
+  throw new Refusal({
+    code: "WALLET-KIND",
+    what: "this verb works on a PostgreSQL cluster",
+    received: `a wallet of kind ${wallet.kind}`,
+    why: "an SQLite wallet has no primary that could move",
+    fix: "./twofold --help shows the verbs; 'restore replica' and 'resync replica' are those of an SQLite wallet's copies",
+  });
+}
+
+function requireMember(stack: LoadedStack, member: string | undefined): void {
+  const members = membersOf(stack);
+  if (member === undefined || members.includes(member)) return;
+  throw new Refusal({
+    code: "PG-MEMBER",
+    what: "the topology has no such member of the cluster",
+    received: member,
+    why: "nothing can be done to a member that is not there",
+    fix: `name one of ${members.join(", ")}`,
+  });
+}
+
+interface Seen {
+  host: string;
+  /** Why it can't be told, where it can't. */
+  error?: string;
+  members: PatroniMember[];
+}
+
+async function askMembers(stack: LoadedStack): Promise<Seen[]> {
+  return Promise.all(
+    membersOf(stack).map(async (name) => {
+      const host = stack.host(name);
+      const answer = await ask<HostStatus>(host, ["status"], stack.documents(host));
+      if (answer.kind !== "answer") return { host: name, error: answer.error.split("\n")[0] ?? "", members: [] };
+      const members = answer.value.cluster?.members;
+      return members === undefined
+        ? { host: name, error: "its Patroni does not answer", members: [] }
+        : { host: name, members };
+    }),
+  );
+}
+
+/** The first member whose Patroni answers. */
+async function answeringHost(stack: LoadedStack): Promise<Host> {
+  const seen = await askMembers(stack);
+  const found = seen.find(({ error }) => error === undefined);
+  if (found !== undefined) return stack.host(found.host);
+  throw new Refusal({
+    code: "PG-NO-PATRONI",
+    what: "no member's Patroni answers",
+    received: seen.map(({ host, error }) => `${host}: ${error}`).join("; "),
+    why: "changes go through it, so that no two members are primary",
+    fix: "bring a majority of etcd and a member's patroni.service back",
+  });
+}
+
+/** What an operator has to know before promoting a member. Pure. */
+export function failoverText(member: string, seen: Seen[]): string {
+  const silent = seen.filter(({ error }) => error !== undefined);
+  const members = seen.find(({ error }) => error === undefined)?.members ?? [];
+  const chosen = members.find(({ name }) => name === member);
+  const synchronous = chosen?.role === "sync_standby" || chosen?.role === "quorum_standby";
+  return [
+    ...members.map(
+      ({ name, role, state, timeline, lag }) =>
+        `  ${name}: ${role}, ${state}, timeline ${timeline ?? "unknown"}, ${lag ?? 0} bytes behind`,
+    ),
+    ...silent.map(({ host, error }) => `  ${host}: NOT SEEN (${error})`),
+    synchronous
+      ? `${member} was synchronous when this was last known: it has every acknowledged commit.`
+      : `${member} IS NOT SYNCHRONOUS: commits that were acknowledged may be missing on it. For a Lightning node that is an old state: a peer may take all the money of its channels. Bring a synchronous member back instead if there is any way to.`,
+    ...(silent.length > 0
+      ? [`What ${silent.map(({ host }) => host).join(" and ")} has and ${member} has not is lost for good.`]
+      : []),
+    "",
+  ].join("\n");
+}
+
+async function change(host: Host, words: string[], options: Options): Promise<number> {
+  const result = await callHost(host, ["postgres", ...words], {
+    onLine: (line, stream) => stream === "stderr" && process.stderr.write(`${line}\n`),
+  });
+  if (lacksProgram(result))
+    throw new Refusal({
+      code: "host/not-provisioned",
+      what: `host ${host.name} has no host program of this version`,
+      received: lastLines(result.stderr),
+      why: "the change is made by it",
+      fix: "run ./twofold repair, which installs it",
+    });
+  if (result.status !== EXIT.ok) return result.status;
+  const report = parseLastLine<ChangeReport>(result.stdout);
+  process.stdout.write(options.json ? `${JSON.stringify(report)}\n` : `primary: ${report?.primary}\n`);
+  return EXIT.ok;
+}
