@@ -40,7 +40,7 @@ export async function fingerprint(path: string): Promise<Fingerprint | undefined
   return { inode: `${found.ino}`, bytes: `${found.size}`, modified: `${found.mtimeNs}` };
 }
 
-export const sameFingerprint = (a: Fingerprint | undefined, b: Fingerprint | undefined) =>
+const sameFingerprint = (a: Fingerprint | undefined, b: Fingerprint | undefined) =>
   a !== undefined && b !== undefined && a.inode === b.inode && a.bytes === b.bytes && a.modified === b.modified;
 
 /** A database together with the journals that recovery would read. */
@@ -205,7 +205,7 @@ async function queryWallet(file: string, readOnly: boolean, check: Check): Promi
 }
 
 /** `vars` has the columns name, intval, blobval, textval (Core Lightning, wallet/migrations.c). */
-export const WALLET_QUERY =
+const WALLET_QUERY =
   "SELECT name || '=' || CASE name WHEN 'data_version' THEN intval ELSE lower(hex(blobval)) END FROM vars WHERE name IN ('data_version', 'node_id')";
 
 export function parseWallet(lines: string[]): WalletRead {

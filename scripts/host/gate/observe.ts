@@ -273,7 +273,7 @@ async function readReplica(
   }
 }
 
-export async function readWitness(node: string, place: WitnessPlace): Promise<WitnessState> {
+async function readWitness(node: string, place: WitnessPlace): Promise<WitnessState> {
   if (place.kind === "local") return { host: place.host, ...(await readMark(node)) };
   try {
     const answer = await askPeer(place.access, "read", {});

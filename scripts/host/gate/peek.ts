@@ -98,7 +98,7 @@ function parseCopy(copy: unknown): CopyState {
   }
 }
 
-export function parseFingerprint(value: unknown): Fingerprint {
+function parseFingerprint(value: unknown): Fingerprint {
   const { inode, bytes, modified } = record(value, "fingerprint");
   return { inode: String(inode), bytes: String(bytes), modified: String(modified) };
 }

@@ -30,7 +30,7 @@ async function syncFile(path: string): Promise<void> {
 
 /** The name of a file while it is made, and of the directory in which a replaced one is kept. */
 const partName = (path: string) => join(dirname(path), `.${basename(path)}.twofold-part`);
-export const asideName = (path: string, now: Date) =>
+const asideName = (path: string, now: Date) =>
   join(dirname(path), `${basename(path)}.replaced-${now.toISOString().replace(/[:.]/g, "-")}`);
 
 export interface Copied {

@@ -52,7 +52,7 @@ export interface WitnessFacts {
   keys: Map<string, string | undefined>;
 }
 
-export function witnessPaths(document: WitnessDocument): string[] {
+function witnessPaths(document: WitnessDocument): string[] {
   return [
     STATE_DIRECTORY,
     document.directory,

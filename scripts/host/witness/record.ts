@@ -19,7 +19,7 @@ export interface Recorded {
 }
 
 /** To this host's own place first, then to every peer at once. @throws {MarkRefused} if this host's own place refuses it */
-export async function recordMark(document: LightningdDocument, mark: Mark): Promise<Recorded> {
+async function recordMark(document: LightningdDocument, mark: Mark): Promise<Recorded> {
   await advanceMark(mark);
   const peers = document.witnesses.filter((place) => place.kind === "peer");
   const answers = await Promise.all(
