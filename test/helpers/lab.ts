@@ -78,10 +78,11 @@ export class Lab {
     }
   }
 
-  /** `pulumi WORDS` on the lab's stack, with its config. */
+  /** `pulumi WORDS` on the lab's stack; a command that reads the config gets the lab's, or `configFile`. */
   pulumi(words: string[], options: { configFile?: string; env?: NodeJS.ProcessEnv } = {}): Promise<Ran> {
     const file = options.configFile ?? this.facts.configFile;
-    return runProgram("pulumi", [...words, "--stack", this.stack, "--config-file", file], {
+    const config = ["up", "preview", "destroy", "refresh"].includes(words[0] ?? "") ? ["--config-file", file] : [];
+    return runProgram("pulumi", [...words, "--stack", this.stack, ...config], {
       cwd: ROOT,
       env: { ...this.facts.env, ...options.env },
     });

@@ -8,6 +8,12 @@ export interface Tampering {
   spoil(): Promise<unknown>;
 }
 
+/** Items that can't be as declared, or of which nothing can be said, without a package. */
+const NEEDING: Record<string, string[]> = {
+  "btrfs-progs": ["stage:storage"],
+  cron: ["unit:cron.service"],
+};
+
 /** @throws if no way is known: every kind of item has to have one, or the test would pass it over. */
 export function tampering(lab: Lab, host: string, item: string): Tampering {
   const colon = item.indexOf(":");
@@ -19,8 +25,7 @@ export function tampering(lab: Lab, host: string, item: string): Tampering {
     case "package":
       return {
         item,
-        // Without its program nothing can be said of the volume.
-        withIt: what === "btrfs-progs" ? ["stage:storage"] : [],
+        withIt: NEEDING[what] ?? [],
         spoil: () => sh('dpkg --force-depends --force-remove-protected --remove "$1"'),
       };
     case "group":
