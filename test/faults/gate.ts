@@ -14,12 +14,20 @@ export interface Verdict {
   code: string;
 }
 
-/** The first decision after `since` (milliseconds of the wall clock) that is not to wait. */
-export async function gateDecides(node: Machine, since: number, seconds: number): Promise<Verdict> {
+/** The first decision after `since` (milliseconds of the wall clock). */
+export async function gateSays(node: Machine, since: number, seconds: number): Promise<Verdict> {
   const file = await node.path(GATE_RECORD);
-  return eventually(`the gate of ${node.name} decides`, seconds, async () => {
+  return eventually(`the gate of ${node.name} says something`, seconds, async () => {
     const record = JSON.parse(readFileSync(file, "utf8")) as Verdict;
-    return Date.parse(record.at) >= since && record.verdict !== "wait" && record;
+    return Date.parse(record.at) >= since && record;
+  });
+}
+
+/** The same, as soon as it is not to wait. */
+export async function gateDecides(node: Machine, since: number, seconds: number): Promise<Verdict> {
+  return eventually(`the gate of ${node.name} decides`, seconds, async () => {
+    const record = await gateSays(node, since, seconds);
+    return record.verdict !== "wait" && record;
   });
 }
 

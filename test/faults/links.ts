@@ -7,6 +7,8 @@
 import { runProgram } from "../helpers/run-program.ts";
 import type { Machine } from "./machine.ts";
 
+/** By its path: npm puts another program of this name first on the tests' PATH. */
+const NFT = "/usr/sbin/nft";
 const TABLE = "inet twofold_fault";
 /** Seconds after which a connection that gets no answer counts as cut; on a local network an answer takes a millisecond. */
 const CONNECT_SECONDS = 1;
@@ -29,12 +31,12 @@ export async function slowLink(host: Machine, peer: Machine, bytesPerSecond: num
 
 /** Takes every rule of this module off the host. */
 export async function healLinks(host: Machine): Promise<void> {
-  await host.inNetwork("nft", `delete table ${TABLE}`);
+  await host.inNetwork(NFT, `delete table ${TABLE}`);
 }
 
 /** Packets that the rules on `host` have dropped so far. */
 export async function droppedPackets(host: Machine): Promise<number> {
-  const listing = await host.inNetwork("nft", "list", "table", ...TABLE.split(" "));
+  const listing = await host.inNetwork(NFT, "list", "table", ...TABLE.split(" "));
   return [...listing.matchAll(/counter packets (\d+)/g)].reduce((sum, [, packets]) => sum + Number(packets), 0);
 }
 
@@ -48,7 +50,7 @@ async function addRules(host: Machine, peer: Machine, direction: Direction, verd
     ...(direction === "in" ? [] : [`add rule ${TABLE} out ip daddr ${address} ${verdict}`]),
   ];
   // Not through stdin: nft opens it by name, which a socket does not allow, and takes it for empty.
-  await host.inNetwork("nft", rules.join("; "));
+  await host.inNetwork(NFT, rules.join("; "));
 }
 
 /** Whether a new TCP connection from `host` to sshd on `peer` comes about. */

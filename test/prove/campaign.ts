@@ -227,9 +227,29 @@ export class Campaign {
       this.outcomes.push(outcome);
       this.#log(describe(outcome, this.outcomes.length, acknowledged.length));
       return outcome;
+    } catch (error) {
+      const number = this.outcomes.length + 1;
+      throw new Error(`cut ${number} (${JSON.stringify(cut)}): ${String(error)}\n${await this.#lastWords()}`, {
+        cause: error,
+      });
     } finally {
       if (!stopped) await recorder.stop();
     }
+  }
+
+  /** What the node's host says of itself, for whoever has to find out why. */
+  async #lastWords(): Promise<string> {
+    if ((await this.node.pid()) === 0) return `${this.node.name} is off`;
+    const units = ["--unit=lightningd", "--unit=twofold-replica"];
+    const ran = await this.lab.tryExec(
+      this.node.name,
+      "journalctl",
+      ...units,
+      "--no-pager",
+      "--lines=40",
+      "--output=cat",
+    );
+    return ran.stdout + ran.stderr;
   }
 
   async #reach(cut: Cut, recorder: Recorder): Promise<void> {
