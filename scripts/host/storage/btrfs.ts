@@ -3,6 +3,7 @@ import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { must, run } from "../process.ts";
 import { readText } from "../read.ts";
+import { Refusal } from "../stage.ts";
 import { deviceNumber, readSuperblock } from "./block.ts";
 
 export interface Member {
@@ -58,9 +59,21 @@ async function readProfiles(uuid: string, kinds: readonly string[]): Promise<str
   return [...profiles].sort();
 }
 
-/** The filesystem that is mounted at a path, or undefined if that isn't BTRFS. */
+/** {@link run}'s status where there is no such program. */
+const NO_PROGRAM = 127;
+
+/** The filesystem that is mounted at a path, or undefined if that isn't BTRFS. @throws {Refusal} if its tools are missing. */
 export async function readMounted(mount: string): Promise<Filesystem | undefined> {
-  const shown = parseShow((await run("btrfs", ["filesystem", "show", "--raw", "--", mount])).stdout);
+  const ran = await run("btrfs", ["filesystem", "show", "--raw", "--", mount]);
+  if (ran.status === NO_PROGRAM)
+    throw new Refusal({
+      code: "STORAGE-NO-BTRFS",
+      what: "the program btrfs is missing on this host",
+      received: ran.stderr.trim(),
+      why: `nothing can be said of the volume at ${mount} without it`,
+      fix: "./twofold repair installs its package (btrfs-progs) and then looks again",
+    });
+  const shown = parseShow(ran.stdout);
   if (shown === undefined) return undefined;
   const members = await Promise.all(
     shown.devices.map(async ({ devid, path }): Promise<Member> => {
