@@ -89,7 +89,7 @@ async function detailsOf(lab: Lab, { kind, what }: Item, contentFile: string): P
 test("check beside pyinfra, on the same items of one host", async (t) => {
   t.timeout(30 * 60_000);
   const pyinfra = await installPyinfra();
-  const lab = await Lab.up({ log: () => {} });
+  const lab = await Lab.up({ name: "one-host", log: () => {} });
   const directory = join(lab.facts.directory, "bench");
   try {
     mkdirSync(directory);

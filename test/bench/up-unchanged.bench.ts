@@ -83,7 +83,7 @@ async function makeSingleStack(lab: Lab, directory: string): Promise<Stack> {
 
 test("pulumi up without a change beside a stack with one remote command", async (t) => {
   t.timeout(30 * 60_000);
-  const lab = await Lab.up({ log: () => {} });
+  const lab = await Lab.up({ name: "one-host", log: () => {} });
   try {
     const directory = join(lab.facts.directory, "bench");
     const stacks = {

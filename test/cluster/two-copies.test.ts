@@ -33,7 +33,7 @@ const standing = new Set<string>();
 
 test.before("a lab with two copies", async () => {
   console.log(`TWOFOLD_SEED=${seed} repeats this run${REAL ? "" : "; not proved with the real lightningd"}`);
-  lab = await Lab.up({ name: "two-copies", log: () => {} });
+  lab = await Lab.up({ log: () => {} });
   campaign = await Campaign.start(lab, seed, console.log);
 });
 test.after.always(async () => {

@@ -25,7 +25,7 @@ interface LabConfig {
 let lab: Lab;
 
 test.before("npm run lab", async () => {
-  lab = await Lab.up();
+  lab = await Lab.up({ name: "one-host" });
 });
 test.after.always("npm run lab:down", async () => {
   await lab?.down();

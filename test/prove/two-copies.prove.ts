@@ -21,12 +21,12 @@ console.log(`TWOFOLD_SEED=${seed} TWOFOLD_CUTS=${CUTS} repeats this run`);
 const KINDS = [
   {
     setup: "raid1, sshfs, delete",
-    lab: "two-copies",
+    lab: "default",
     ids: ["survival:power-node", "survival:power-all", "survival:network", "survival:disk", "repair:restore-replica"],
   },
   {
     setup: "raid1, sshfs, wal",
-    lab: "two-copies-wal",
+    lab: "wal-over-sshfs",
     ids: ["survival:power-node", "survival:power-all", "survival:network", "survival:disk"],
   },
   { setup: "raid1, local, wal", lab: "local-replica", ids: ["survival:power-node", "survival:disk"] },
