@@ -1,0 +1,100 @@
+/**
+ * What the second copy costs: commits a second through lightningd's own RPC, one writer, on the labs that the proof cuts; and beside them what
+ * everybody has, plain SQLite with a rollback journal on ext4. Then what the gate costs on a wallet of 1 GB.
+ */
+import { mkdtempSync, rmSync } from "node:fs";
+import { loadavg, tmpdir } from "node:os";
+import { join } from "node:path";
+import test from "ava";
+import { LIGHTNINGD } from "../../scripts/host/contract.ts";
+import { detachLoopsBelow, unmountBelow } from "../../scripts/setup/mounts.mjs";
+import { nodeAnswers } from "../faults/gate.ts";
+import { killLightningd } from "../faults/processes.ts";
+import { socketOf } from "../faults/recorder.ts";
+import { Lab } from "../helpers/lab.ts";
+import { LightningdClient } from "../helpers/lightningd-client.ts";
+import { type Daemon, install } from "../helpers/lightningd-daemon.ts";
+import { Campaign } from "../prove/campaign.ts";
+import { mountNew, run, startOn, write } from "./lightningd-on.ts";
+import { inTurns, type Subject, seconds, table } from "./paired.ts";
+
+const ROUNDS = 5;
+const REAL = process.env.TWOFOLD_LIGHTNINGD_ARCHIVE;
+const PLAIN = "plain SQLite on ext4, rollback journal";
+const LABS = {
+  "local-replica": "RAID-1, local replica",
+  default: "RAID-1, replica over sshfs",
+  "wal-over-sshfs": "RAID-1, replica over sshfs",
+};
+const ANSWER_SECONDS = 300;
+/** Rows of 1 MB each. */
+const ROWS = 1000;
+
+test.serial("commits a second with a replica beside plain SQLite", async (t) => {
+  t.timeout(30 * 60_000);
+  const directory = mkdtempSync(join(tmpdir(), "tfb-"));
+  const labs: Lab[] = [];
+  const clients: LightningdClient[] = [];
+  let plain: Daemon | undefined;
+  try {
+    const ext4 = mountNew(directory, "ext4", 1, (devices) => run("mkfs.ext4", "-q", ...devices));
+    plain = await startOn(ext4, "delete", install(REAL ? "real" : "lab", directory, REAL));
+    const { client } = plain;
+    const subjects: Subject[] = [{ name: PLAIN, measure: () => write(client) }];
+    for (const [name, words] of Object.entries(LABS)) {
+      const lab = await Lab.up({ name, log: () => {} });
+      labs.push(lab);
+      const campaign = await Campaign.start(lab, "bench", () => {});
+      await campaign.stop();
+      const own = await LightningdClient.connect(await socketOf(campaign.node, campaign.topology));
+      clients.push(own);
+      subjects.push({
+        name: `${words}, ${campaign.mode === "wal" ? "WAL" : "rollback journal"}`,
+        measure: () => write(own),
+      });
+    }
+    t.log(
+      REAL ? "the real lightningd" : "the lab daemon; TWOFOLD_LIGHTNINGD_ARCHIVE=ARCHIVE measures the real lightningd",
+    );
+    const measured = await inTurns(subjects, ROUNDS);
+    t.log(`${table(measured, "commits/s", PLAIN)}\nload ${loadavg()[0]?.toFixed(1)}`);
+  } finally {
+    for (const client of clients) client.close();
+    await plain?.stop();
+    for (const lab of labs) await lab.down();
+    await unmountBelow(directory);
+    await detachLoopsBelow(directory);
+    rmSync(directory, { recursive: true, force: true });
+  }
+  t.pass();
+});
+
+test.serial("the gate's decision on a wallet of 1 GB, after a clean stop and after a crash", async (t) => {
+  t.timeout(30 * 60_000);
+  const lab = await Lab.up({ log: () => {} });
+  try {
+    const campaign = await Campaign.start(lab, "bench", () => {});
+    await campaign.stop();
+    const { node, topology, main, replica } = campaign;
+    const stop = () => node.exec("systemctl", "stop", LIGHTNINGD.unit);
+    const gate = () => lab.tryExec(node.name, "/usr/bin/node", "/usr/local/lib/twofold/current", "gate");
+    await stop();
+    const fill = `CREATE TABLE filler (x BLOB); WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ${ROWS}) INSERT INTO filler SELECT zeroblob(1000000) FROM n;`;
+    for (const { host, path } of [main, replica]) await host.exec("sqlite3", path, fill);
+    await node.exec("systemctl", "start", LIGHTNINGD.unit);
+    await nodeAnswers(node, topology, ANSWER_SECONDS);
+    await stop();
+    const small = await seconds(gate);
+    await node.exec("systemctl", "start", LIGHTNINGD.unit);
+    await nodeAnswers(node, topology, ANSWER_SECONDS);
+    await killLightningd(node);
+    await stop();
+    const crashed = await seconds(gate);
+    t.log(
+      `after a clean stop ${small.toFixed(2)} s; after a crash ${crashed.toFixed(2)} s; load ${loadavg()[0]?.toFixed(1)}`,
+    );
+  } finally {
+    await lab.down();
+  }
+  t.pass();
+});
