@@ -65,15 +65,22 @@ export async function killLightningd(host: Machine): Promise<void> {
 
 /**
  * Stops lightningd (SIGSTOP) as soon as `reached` says so, asked without a pause between; so it stands at a point of a commit that lasts
- * for a millisecond. @returns false if `reached` did not say so within the deadline
+ * for a millisecond.
+ * @returns what lets it go on, if it is still there by then; undefined if `reached` did not say so within the deadline
  */
-export async function stopLightningdWhen(host: Machine, seconds: number, reached: () => boolean): Promise<boolean> {
+export async function stopLightningdWhen(
+  host: Machine,
+  seconds: number,
+  reached: () => boolean,
+): Promise<(() => void) | undefined> {
   const pid = await lightningd(host);
   const deadline = performance.now() + seconds * 1000;
-  while (!reached()) if (performance.now() > deadline) return false;
+  while (!reached()) if (performance.now() > deadline) return undefined;
   process.kill(pid, "SIGSTOP");
   await eventually(`lightningd (${pid}) stands still`, EFFECT_SECONDS, async () => stateOf(pid) === "T");
-  return true;
+  return () => {
+    if (stateOf(pid) === "T") process.kill(pid, "SIGCONT");
+  };
 }
 
 /** One letter (proc_pid_stat(5)); undefined for a process that is gone or a zombie. */

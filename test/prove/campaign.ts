@@ -205,9 +205,10 @@ export class Campaign {
     );
     let stopped = false;
     try {
-      await this.#reach(cut, recorder);
+      const goOn = await this.#reach(cut, recorder);
       const since = Date.now();
       const made = cut.fault === "disk pull" ? await this.#pull(recorder, cut) : await this.#make(cut.fault);
+      goOn();
       stopped = true;
       await recorder.stop();
       const before = recorder.acknowledged.filter(({ at }) => made.from === undefined || at < made.from);
@@ -252,7 +253,8 @@ export class Campaign {
     return ran.stdout + ran.stderr;
   }
 
-  async #reach(cut: Cut, recorder: Recorder): Promise<void> {
+  /** Waits for the moment of the cut. @returns what lets a lightningd go on that was stopped for it */
+  async #reach(cut: Cut, recorder: Recorder): Promise<() => void> {
     if (cut.moment === "idle") {
       const status = await recorder.ended();
       if (status !== 0 || recorder.acknowledged.length !== cut.count)
@@ -260,18 +262,19 @@ export class Campaign {
           `the writer ended with ${status} and ${recorder.acknowledged.length} of ${cut.count} before the cut`,
         );
       await delay(cut.delay);
-      return;
+      return () => {};
     }
     await recorder.more(1, FIRST_SECONDS);
     await delay(cut.delay);
     if (cut.moment === "between") {
       const reached = await writesReplica(this.mode, this.main, this.replica);
-      if (!(await stopLightningdWhen(this.node, FIRST_SECONDS, reached)))
-        throw new Error("lightningd was never seen between main and replica");
-      return;
+      const goOn = await stopLightningdWhen(this.node, FIRST_SECONDS, reached);
+      if (goOn === undefined) throw new Error("lightningd was never seen between main and replica");
+      return goOn;
     }
     // The cut follows an acknowledgement as closely as can be.
     await recorder.more(1, FIRST_SECONDS);
+    return () => {};
   }
 
   async #make(fault: Exclude<Fault, "disk pull">): Promise<Made> {
