@@ -37,6 +37,7 @@ test.before("a lab with two copies", async () => {
   campaign = await Campaign.start(lab, seed, console.log);
 });
 test.after.always(async () => {
+  await campaign?.end();
   await lab?.down();
 });
 

@@ -186,9 +186,14 @@ export class Campaign {
     return [this.node, ...this.others];
   }
 
+  /** Ends the watch over lightningd, which goes on until then, whatever else fails. */
+  async end(): Promise<void> {
+    await this.#watch.stop();
+  }
+
   /** Ends the watch. @throws if two lightningd ever ran at once, or if the watch saw none. */
   async stop(): Promise<void> {
-    await this.#watch.stop();
+    await this.end();
     const [double] = this.#watch.doubles;
     if (double !== undefined) throw new Error(`${double.length} lightningd ran at once: ${double.join(", ")}`);
     if (this.#watch.seen === 0) throw new Error("the watch over lightningd saw none at all");

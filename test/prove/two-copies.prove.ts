@@ -37,8 +37,8 @@ for (const { setup, lab: name, ids } of KINDS) {
   const title = `${setup}: acknowledged commits survive ${CUTS} cuts as the survival table says ${ids.map((id) => `[${id}]`).join(" ")}`;
   test.serial(title, async (t) => {
     const lab = await Lab.up({ name, log: () => {} });
+    const campaign = await Campaign.start(lab, seed, (line) => console.log(`${setup}: ${line}`));
     try {
-      const campaign = await Campaign.start(lab, seed, (line) => console.log(`${setup}: ${line}`));
       t.is(campaign.setup, setup);
       const version = await campaign.version();
       for (const cut of planCuts(new Random(seed), CUTS, campaign.kind)) await campaign.cut(cut);
@@ -76,6 +76,7 @@ for (const { setup, lab: name, ids } of KINDS) {
           recordPass(id, setup, { lightningd: version, runs });
       }
     } finally {
+      await campaign.end();
       await lab.down();
     }
   });
