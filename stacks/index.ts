@@ -12,6 +12,7 @@ import { topologyFromConfig } from "./config.ts";
 import { encodeTable, IDENTITY_OUTPUT, lastOutputs, SURVIVAL_OUTPUT } from "./last-outputs.ts";
 import { checkPlugins } from "./plugins.ts";
 import { provision } from "./provision.ts";
+import { checkUpload } from "./uploads.ts";
 
 export default async function twofold(): Promise<Record<string, unknown>> {
   try {
@@ -30,6 +31,7 @@ async function declare(): Promise<Record<string, unknown>> {
   const { topology } = parsed;
   const lab = new pulumi.Config("twofold").getObject<unknown>("lab");
   checkPlugins({ lab: lab !== undefined, allowStandins: topology.allowStandins });
+  checkUpload(topology);
   const survival = survivalTable(topology);
   const last = await lastOutputs();
   const problems = [
