@@ -24,22 +24,37 @@ export async function syncDirectory(path: string): Promise<void> {
   }
 }
 
-/** Replaces a file in one step, with its ownership. */
+/** Replaces a file in one step, with its ownership; if that fails, the old one is there and nothing beside it. */
 export async function writeFileDurably(path: string, content: string, ownership: Ownership): Promise<void> {
   const { uid, gid } = await accountIds(ownership);
   const temporary = besides(path);
   await rm(temporary, { recursive: true, force: true });
-  const file = await open(temporary, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, 0o600);
   try {
-    await file.writeFile(content);
-    await file.chown(uid, gid);
-    await file.chmod(Number.parseInt(ownership.mode, 8));
-    await file.sync();
-  } finally {
-    await file.close();
+    const file = await open(temporary, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, 0o600);
+    try {
+      await file.writeFile(content);
+      await file.chown(uid, gid);
+      await file.chmod(Number.parseInt(ownership.mode, 8));
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    await rename(temporary, path);
+  } catch (error) {
+    await rm(temporary, { force: true });
+    throw (error as NodeJS.ErrnoException).code === "ENOSPC" ? noSpace(path) : error;
   }
-  await rename(temporary, path);
   await syncDirectory(dirname(path));
+}
+
+/** The system's own error names no file. */
+function noSpace(path: string): Error {
+  return new Error(
+    "no space left on device\n" +
+      `  received: ENOSPC, writing ${path}\n` +
+      "  why: the file is as it was before; what comes after it was not done\n" +
+      `  to do: free space there (df ${dirname(path)}), and run this again; it goes on from there`,
+  );
 }
 
 /** Owner, group and mode of an existing file or directory; a symlink in its place is an error, never followed. */
