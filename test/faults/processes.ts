@@ -9,7 +9,7 @@ import { local, type Machine } from "./machine.ts";
 
 /** Seconds for a signal to have its effect, on a busy machine. */
 const EFFECT_SECONDS = 10;
-const WATCH_MS = 100;
+const WATCH_MS = 200;
 
 interface Process {
   pid: number;
@@ -107,7 +107,7 @@ export async function resumeHost(host: Machine): Promise<void> {
 
 const statusOf = (host: Machine) => local("docker", "inspect", "--format", "{{.State.Status}}", host.container);
 
-/** Looks every 100 ms whether more than one lightningd runs on a host. */
+/** Looks every 200 ms whether more than one lightningd runs on a host. */
 export class LightningdWatch {
   readonly #container: string;
   readonly #ended: Promise<void>;

@@ -54,9 +54,11 @@ export interface Cut {
 /** Each fault in its share, and each that applies at least once; in an order, at moments and after delays that the seed decides. */
 export function planCuts(random: Random, total: number, kind: "remote" | "local"): Cut[] {
   const applying = NAMES.filter((name) => FAULTS[name].share[kind] > 0);
-  const faults = applying.flatMap((name) =>
-    Array<Fault>(Math.max(1, Math.floor((FAULTS[name].share[kind] * total) / 100))).fill(name),
+  const more = applying.flatMap((name) =>
+    Array<Fault>(Math.max(0, Math.floor((FAULTS[name].share[kind] * total) / 100) - 1)).fill(name),
   );
+  // One of each comes first, so that a short plan leaves none out.
+  const faults: Fault[] = [...applying, ...more];
   while (faults.length < total) faults.push("power cut of the node");
   return random.shuffled(faults.slice(0, total)).map((fault, index) => ({
     fault,
