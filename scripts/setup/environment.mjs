@@ -5,6 +5,9 @@
  * | ---------------------------- | ----------------------------------------------------------------------------------------- |
  * | TWOFOLD_LAB_ID               | a word that makes a separate instance of a lab (stack `lab-NAME-ID`), for runs side by side |
  * | TWOFOLD_LIGHTNINGD_ARCHIVE   | archive of the real lightningd, laid out like its release, added to every test that starts one |
+ * | TWOFOLD_SEED                 | repeats the faults of a proof: their order, moments and delays; each run prints its own    |
+ * | TWOFOLD_CUTS                 | faults of each kind of topology in `npm run prove -- two-copies` (default 100)            |
+ * | TWOFOLD_RECORD_PROOFS        | set by `npm run prove`: passes go into components/topology/proofs.json                    |
  * | TWOFOLD_OFFICIAL_PLUGINS     | directory with the official provider plugins, added to the stand-ins' conformance test    |
  * | XDG_CACHE_HOME               | caches go to `$XDG_CACHE_HOME/twofold` (default ~/.cache)                                 |
  * | XDG_STATE_HOME               | labs go to `$XDG_STATE_HOME/twofold/labs` (default ~/.local/state)                        |
