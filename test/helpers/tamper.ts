@@ -44,7 +44,7 @@ export function tampering(lab: Lab, host: string, item: string): Tampering {
     case "mount":
       return {
         item,
-        withIt: ["unit:lightningd.service"],
+        withIt: ["unit:lightningd.service", "unit:twofold-witness.timer"],
         spoil: () => sh('systemctl stop lightningd twofold-witness.timer && umount "$1"'),
       };
     case "volume":

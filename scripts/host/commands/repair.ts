@@ -26,9 +26,10 @@ export const repair: Command = {
       }
     }
     const drifts = await Promise.all(documents.map(driftOf));
-    const drifted = documents.filter((_, index) => drifts[index]?.length !== 0);
+    // A stage behind the first that drifted may have been out of sight: what lies on a volume that wasn't mounted.
+    const first = drifts.findIndex((drift) => drift.length > 0);
     for (const { item, summary } of drifts.flat()) console.log(`drifted: ${item}: ${summary}`);
-    if (drifted.length > 0) return runUnderLock("repair", drifted);
+    if (first >= 0) return runUnderLock("repair", documents.slice(first));
     printJson({ host: documents[0]?.host ?? "", changed: [] });
     return EXIT.ok;
   },
