@@ -118,7 +118,9 @@ async function observe(
   const [main, replica, secret, witnesses, identity, permission, degraded, free] = await Promise.all([
     isThere(wallet.main) ? files.main(Promise.resolve(replicaRead)) : unseen(wallet.main),
     replicaRead,
-    readSecret(secretFile(document), (uid) => accounts.users.get(uid) ?? `${uid}`),
+    isThere(secretFile(document))
+      ? readSecret(secretFile(document), (uid) => accounts.users.get(uid) ?? `${uid}`)
+      : ({ state: "absent", path: secretFile(document) } as const),
     Promise.all(witnessPlaces(document).map((place) => readWitness(node, place))),
     readIdentity(),
     readPermission(),
