@@ -18,6 +18,7 @@ import { Recorder } from "../faults/recorder.ts";
 import { chooseSeed, Random } from "../faults/seed.ts";
 import { eventually, Lab } from "../helpers/lab.ts";
 import { recordPass } from "../helpers/proofs.ts";
+import { outputOf } from "../helpers/run-program.ts";
 import { Campaign, planCuts, sightings } from "../prove/campaign.ts";
 
 const CUTS = 8;
@@ -47,8 +48,8 @@ const answers = () => nodeAnswers(node(), campaign.topology, ANSWER_SECONDS);
 const fingerprint = () => fingerprintOf(campaign.topology, campaign.main, campaign.replica);
 const secret = () => `${networkDirectory(campaign.topology)}/hsm_secret`;
 
-/** A command of the host program on the node's host, as its verb calls it. */
-const program = (...words: string[]) => node().exec("/usr/bin/node", "/usr/local/lib/twofold/current", ...words);
+/** A verb of the operator's that has to succeed. */
+const verb = async (...words: string[]) => outputOf(await lab.verb(...words));
 
 const stop = () => node().exec("systemctl", "stop", LIGHTNINGD.unit);
 /** @returns the time before the start, for what the gate says after it */
@@ -101,7 +102,7 @@ async function waitsWith(code: string, ...options: string[]): Promise<void> {
 }
 
 async function restore(): Promise<void> {
-  await program("restore", "replica");
+  await verb("restore", "replica");
   await start();
   await nothingIsLost();
 }
@@ -304,7 +305,7 @@ test.serial(
   async (t) => {
     await killHost(vault());
     await eventually("lightningd is stopped", ANSWER_SECONDS, async () => (await lightningds(node())).length === 0);
-    await program("degrade", "replica", "--for", "1h", "--reason", "the vault is dead");
+    await verb("degrade", "replica", "--for", "1h", "--reason", "the vault is dead");
     await nothingIsLost();
     await commit("degraded", 3);
     await powerOn([vault()]);
@@ -312,7 +313,7 @@ test.serial(
       return (await lab.tryExec("alice", "findmnt", "--types", "fuse.sshfs")).status === 0;
     });
     await stop();
-    await program("degrade", "end");
+    await verb("degrade", "end");
     const [main, replica] = [await readCopy(campaign.main), await readCopy(campaign.replica)];
     t.deepEqual([replica.dataVersion, replica.labels], [main.dataVersion, main.labels]);
     await start();

@@ -91,11 +91,11 @@ async function fits(file: FileHandle, bytes: Buffer): Promise<boolean> {
 
 /** Bits of a file rot on one disk: the bytes of its first extent are turned over there, behind the filesystem's back. */
 export async function corruptBlocks(host: Machine, mount: string, file: string, disk: Disk): Promise<void> {
+  // The map is read from the disk, which has it since the last transaction only; and what is not written yet has no place.
+  await host.exec("sync");
   const extents = await host.exec("filefrag", "-v", "-b4096", file);
   const block = /^\s*0:\s+\d+\.\.\s*\d+:\s+(\d+)\.\./m.exec(extents)?.[1];
   if (block === undefined) throw new Error(`${file} on ${host.name} has no extent: ${extents}`);
-  // The map is read from the disk, which has it since the last transaction only.
-  await host.exec("sync");
   const map = await host.exec("btrfs-map-logical", "--logical", `${Number(block) * 4096}`, disk.device);
   const physical = new RegExp(`physical (\\d+) device ${disk.device}$`, "m").exec(map)?.[1];
   if (physical === undefined) throw new Error(`no copy of ${file} is on ${disk.device}: ${map}`);
@@ -109,8 +109,10 @@ export async function corruptBlocks(host: Machine, mount: string, file: string, 
   } finally {
     await image.close();
   }
-  // Which mirror is read depends on the reader's process number; a direct read does not stop at the page cache.
+  // Which mirror is read depends on the reader's process number being odd or even, and one read takes an even number of processes. A direct
+  // read does not stop at the page cache.
   for (let read = 0; read < READS; read++) {
+    if (read % 2 === 1) await local("true");
     await host.lab.tryExec(host.name, "dd", `if=${file}`, "of=/dev/null", "bs=4096", "count=1", "iflag=direct");
     if ((await deviceErrors(host, mount, disk)) > 0) return;
   }

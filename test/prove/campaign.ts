@@ -411,13 +411,7 @@ export class Campaign {
     const after = await fingerprintOf(this.topology, this.main, this.replica);
     const changed = Object.keys(before).filter((file) => before[file] !== after[file]);
     if (changed.length > 0) throw new Error(`the gate refused, and yet ${changed.join(", ")} changed`);
-    const restored = await this.lab.tryExec(
-      this.node.name,
-      "/usr/bin/node",
-      "/usr/local/lib/twofold/current",
-      "restore",
-      "replica",
-    );
+    const restored = await this.lab.verb("restore", "replica");
     if (restored.status !== 0) throw new Error(`restore replica: ${restored.stdout}${restored.stderr}`);
     await this.node.exec("systemctl", "start", "lightningd");
   }
