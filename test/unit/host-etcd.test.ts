@@ -2,7 +2,8 @@ import test from "ava";
 import { etcdDocument } from "../../components/topology/documents/etcd.ts";
 import type { EtcdDocument } from "../../scripts/host/contract.ts";
 import { ETCD, type EtcdFacts, etcdPaths } from "../../scripts/host/etcd/facts.ts";
-import { etcdItems, planEtcd } from "../../scripts/host/etcd/plan.ts";
+import { DATA_OWNERSHIP, etcdItems, planEtcd } from "../../scripts/host/etcd/plan.ts";
+import { parseMember } from "../../scripts/host/etcd/stage.ts";
 import type { Entry } from "../../scripts/host/read.ts";
 import { etcdDataDirectory, etcdPeerName, renderEtcdDefault, renderEtcdUnit } from "../../templates/etcd.ts";
 import { postgresConfig, valid } from "../helpers/topologies.ts";
@@ -32,7 +33,6 @@ function bareHost(): EtcdFacts {
     unit: undefined,
     certificateProblem: undefined,
     healthy: false,
-    hadData: false,
   };
 }
 
@@ -42,13 +42,15 @@ function after(facts: EtcdFacts): EtcdFacts {
   for (const action of planEtcd(facts, document)) {
     if (action.kind === "write-file")
       entries.set(action.path, { kind: "file", ...action.ownership, content: action.content });
+    if (action.kind === "etcd/make-data")
+      entries.set(etcdDataDirectory(document.cluster), { kind: "directory", ...DATA_OWNERSHIP });
     if (action.kind === "make-directory") entries.set(action.path, { kind: "directory", ...action.ownership });
     if (action.kind === "set-ownership") {
       const entry = entries.get(action.path);
       if (entry) entries.set(action.path, { ...entry, ...action.ownership });
     }
   }
-  return { ...facts, entries, installed: new Set(ETCD.packages), unit, healthy: true, hadData: true };
+  return { ...facts, entries, installed: new Set(ETCD.packages), unit, healthy: true };
 }
 
 test("on a bare host the drop-in stands before the package, which would start a store of its own", (t) => {
@@ -97,10 +99,21 @@ test("a member that has no majority is started again until it has one", (t) => {
   );
 });
 
-test("refuses to begin a member anew that has lost its data", (t) => {
+test("a member without data asks the others before it makes any", (t) => {
   const facts = after(bareHost());
   facts.entries.set(etcdDataDirectory(document.cluster), undefined);
-  t.throws(() => planEtcd(facts, document), { message: /ETCD-DATA-LOST.*vault/s });
+  t.deepEqual(
+    planEtcd({ ...facts, healthy: false }, document).map(({ kind }) => kind),
+    ["etcd/make-data", "etcd/start"],
+  );
+});
+
+test("a member is known by its name, and told from one that has not run", (t) => {
+  const list =
+    "2a1, started, pg1, https://pg1:2380, https://pg1:2379, false\nffffffffffffffff, started, pg2, https://pg2:2380, https://pg2:2379, false\n3b2, unstarted, , https://pg3:2380, , false\n";
+  t.deepEqual(parseMember(list, "pg2"), { id: "ffffffffffffffff", started: true });
+  t.is(parseMember(list, "pg3"), undefined);
+  t.is(parseMember("", "pg1"), undefined);
 });
 
 test("refuses to go on without a certificate that the others would take", (t) => {

@@ -1,9 +1,9 @@
 /** What the etcd stage reads of a host. */
 import { dirname } from "node:path";
 import { etcdDataDirectory } from "../../../templates/etcd.ts";
-import { CLUSTER_PORTS, type EtcdDocument, STATE_DIRECTORY, TLS, tlsFiles } from "../contract.ts";
+import { CLUSTER_PORTS, type EtcdDocument, TLS, tlsFiles } from "../contract.ts";
 import { run } from "../process.ts";
-import { type Entry, readEntries, readPackages, readText, readUnits, type Unit } from "../read.ts";
+import { type Entry, readEntries, readPackages, readUnits, type Unit } from "../read.ts";
 import { readCertificateProblem } from "../tls/check.ts";
 
 export const ETCD = {
@@ -22,8 +22,6 @@ export interface EtcdFacts {
   certificateProblem: string | undefined;
   /** This member answers and its cluster has a majority. */
   healthy: boolean;
-  /** The stage was applied wholly before, so a data directory has been here. */
-  hadData: boolean;
 }
 
 export function etcdPaths({ cluster }: EtcdDocument): string[] {
@@ -37,11 +35,11 @@ export function etcdPaths({ cluster }: EtcdDocument): string[] {
   ];
 }
 
-/** Words with which etcdctl reaches this host's member. */
-export function etcdctlWords(): string[] {
+/** Words with which etcdctl reaches a member: this host's own, or others. */
+export function etcdctlWords(endpoints = [`https://127.0.0.1:${CLUSTER_PORTS.etcdClient}`]): string[] {
   const { key, certificate } = tlsFiles("etcd");
   return [
-    `--endpoints=https://127.0.0.1:${CLUSTER_PORTS.etcdClient}`,
+    `--endpoints=${endpoints.join(",")}`,
     `--cacert=${TLS.ca}`,
     `--cert=${certificate}`,
     `--key=${key}`,
@@ -57,12 +55,11 @@ export async function isHealthy(): Promise<boolean> {
 }
 
 export async function readEtcdFacts(document: EtcdDocument): Promise<EtcdFacts> {
-  const [entries, installed, units, certificateProblem, applied] = await Promise.all([
+  const [entries, installed, units, certificateProblem] = await Promise.all([
     readEntries(etcdPaths(document)),
     readPackages(ETCD.packages),
     readUnits([ETCD.unit]),
     readCertificateProblem(document.identity),
-    readText(`${STATE_DIRECTORY}/documents/etcd.json`),
   ]);
   const unit = units.get(ETCD.unit);
   return {
@@ -71,6 +68,5 @@ export async function readEtcdFacts(document: EtcdDocument): Promise<EtcdFacts> 
     unit,
     certificateProblem,
     healthy: unit?.active === "active" && (await isHealthy()),
-    hadData: applied !== undefined,
   };
 }

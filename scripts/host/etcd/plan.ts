@@ -1,15 +1,18 @@
 /** What is to be done so that this host is a member of the consensus store. Pure. */
 import { dirname } from "node:path";
 import { etcdDataDirectory, renderAptHold, renderEtcdDefault, renderEtcdUnit } from "../../../templates/etcd.ts";
-import { type EtcdDocument, tlsFiles } from "../contract.ts";
+import { type EtcdDocument, type Ownership, tlsFiles } from "../contract.ts";
 import { planDirectory, planFile, ROOT_DIRECTORY } from "../planning.ts";
-import { type CommonAction, type ItemName, Refusal } from "../stage.ts";
+import type { CommonAction, ItemName } from "../stage.ts";
 import { planKeyOwnership, requireCertificate } from "../tls/check.ts";
 import { ETCD, type EtcdFacts } from "./facts.ts";
 
-/** Starts the member, or starts it again, and waits until it answers together with a majority. */
+/**
+ * "make-data" decides, as late as it can, whether a store begins or the member joins one that goes on without it. "start" and "restart"
+ * wait until the member answers together with a majority.
+ */
 export interface EtcdAction {
-  kind: "etcd/start" | "etcd/restart";
+  kind: "etcd/make-data" | "etcd/start" | "etcd/restart";
   item: ItemName;
   summary: string;
   consequence?: true;
@@ -17,6 +20,7 @@ export interface EtcdAction {
 
 const UNIT: ItemName = `unit:${ETCD.unit}`;
 const ACCOUNT = "etcd";
+export const DATA_OWNERSHIP: Ownership = { owner: ACCOUNT, group: ACCOUNT, mode: "0700" };
 
 export function etcdItems({ cluster }: EtcdDocument): ItemName[] {
   return [
@@ -32,7 +36,6 @@ export function etcdItems({ cluster }: EtcdDocument): ItemName[] {
 
 export function planEtcd(facts: EtcdFacts, document: EtcdDocument): (CommonAction | EtcdAction)[] {
   requireCertificate(document.identity, facts.certificateProblem);
-  refuseLostData(facts, document);
   const entry = (path: string) => facts.entries.get(path);
   const settings = planFile(ETCD.settings, entry(ETCD.settings), settingsOf(facts, document));
   const dropIn = planFile(ETCD.dropIn, entry(ETCD.dropIn), renderEtcdUnit(document));
@@ -55,11 +58,7 @@ export function planEtcd(facts: EtcdFacts, document: EtcdDocument): (CommonActio
         }),
       ),
     ...planKeyOwnership(tlsFiles("etcd").key, entry(tlsFiles("etcd").key), ACCOUNT),
-    ...planDirectory(etcdDataDirectory(document.cluster), entry(etcdDataDirectory(document.cluster)), {
-      owner: ACCOUNT,
-      group: ACCOUNT,
-      mode: "0700",
-    }),
+    ...planData(facts, document),
     ...planReload(facts, dropIn),
     ...planRun(facts, [...settings, ...dropIn]),
   ];
@@ -71,17 +70,18 @@ function settingsOf({ entries }: EtcdFacts, document: EtcdDocument): string {
   return renderEtcdDefault(document, /^ETCD_INITIAL_CLUSTER_STATE=existing$/m.test(present) ? "existing" : "new");
 }
 
-/** A member that begins anew under its old name has forgotten what it voted for: the others must forget it first. */
-function refuseLostData({ entries, hadData }: EtcdFacts, { cluster, host }: EtcdDocument): void {
+function planData({ entries }: EtcdFacts, { cluster }: EtcdDocument): (CommonAction | EtcdAction)[] {
   const directory = etcdDataDirectory(cluster);
-  if (!hadData || entries.get(directory) !== undefined) return;
-  throw new Refusal({
-    code: "ETCD-DATA-LOST",
-    what: `the data directory of etcd's member ${host} is gone`,
-    received: `${directory} is missing, and this stage was applied here before`,
-    why: "an empty member under its old name can vote twice, and the store can lose what it has promised",
-    fix: `on another member: etcdctl member list, then etcdctl member remove ID; etcdctl member add ${host} --peer-urls=…; then ETCD_INITIAL_CLUSTER_STATE=existing in ${ETCD.settings} and mkdir ${directory} here, and pulumi up`,
-  });
+  const found = entries.get(directory);
+  if (found !== undefined) return planDirectory(directory, found, DATA_OWNERSHIP);
+  const item: ItemName = `directory:${directory}`;
+  return [
+    {
+      kind: "etcd/make-data",
+      item,
+      summary: `make directory ${directory}, and see whether the others know this member`,
+    },
+  ];
 }
 
 function planReload(facts: EtcdFacts, dropIn: CommonAction[]): CommonAction[] {
