@@ -16,7 +16,8 @@ export function dynamicConfiguration(document: Pick<PostgresDocument, "synchrono
   return {
     // 20 is the least that Patroni takes (it clamps lower ones), and loop_wait + 2 * retry_timeout must not exceed it.
     ttl: 20,
-    loop_wait: 2,
+    // Once a second each member looks at itself: what ended is started again, or reported, after half a second on average.
+    loop_wait: 1,
     retry_timeout: 5,
     maximum_lag_on_failover: 16_777_216,
     synchronous_mode: true,
@@ -40,6 +41,8 @@ export function dynamicConfiguration(document: Pick<PostgresDocument, "synchrono
         // A standby that is away for long must not fill the primary's disk; beyond this it is made anew.
         wal_keep_size: "512MB",
         max_slot_wal_keep_size: "2GB",
+        // A standby that is to be promoted sleeps this long between two tries to reach the primary that has gone.
+        wal_retrieve_retry_interval: "500ms",
         // A peer that is gone is noticed in seconds, on both ends.
         wal_sender_timeout: "5s",
         wal_receiver_timeout: "5s",

@@ -2,6 +2,7 @@ SELECT json_build_object(
   'roles', (SELECT coalesce(json_object_agg(rolname, json_build_object(
       'login', rolcanlogin,
       'powers', rolsuper OR rolcreatedb OR rolcreaterole OR rolreplication OR rolbypassrls,
+      'limit', rolconnlimit,
       'settings', coalesce(rolconfig, '{}'),
       'grants', (SELECT coalesce(json_agg(granted.rolname ORDER BY granted.rolname), '[]')
                    FROM pg_auth_members JOIN pg_roles granted ON granted.oid = roleid WHERE member = pg_roles.oid))), '{}')

@@ -40,12 +40,14 @@ const right: RoleFacts = {
     alice: {
       login: true,
       powers: false,
+      limit: 1,
       settings: Object.entries(NODE_ROLE_SETTINGS).map(([name, value]) => `${name}=${value}`),
       grants: [],
     },
     alice_gate: {
       login: true,
       powers: false,
+      limit: -1,
       settings: ["default_transaction_read_only=on"],
       grants: ["pg_monitor", "pg_read_all_data"],
     },
@@ -57,7 +59,7 @@ const right: RoleFacts = {
 function bareHost(): PostgresFacts {
   const key: Entry = { kind: "file", owner: "root", group: "root", mode: "0600", content: "" };
   return {
-    entries: new Map(postgresPaths(document).map((path) => [path, path.endsWith(".key") ? key : undefined])),
+    entries: new Map(postgresPaths().map((path) => [path, path.endsWith(".key") ? key : undefined])),
     installed: new Set(),
     unit: undefined,
     certificateProblem: undefined,
@@ -145,6 +147,7 @@ test("a role that may do more, or whose waits can end early, is put right", (t) 
     [],
   );
   t.is(changed((facts) => Object.assign(role(facts, "alice") ?? {}, { powers: true })).length, 1);
+  t.is(changed((facts) => Object.assign(role(facts, "alice") ?? {}, { limit: -1 })).length, 1);
   t.is(
     changed((facts) => Object.assign(role(facts, "alice") ?? {}, { settings: ["synchronous_commit=local"] })).length,
     1,

@@ -29,6 +29,8 @@ export interface Timing {
 }
 
 const TIMING: Timing = { waitMs: WAIT_MS, mountMs: WAIT_FOR_MOUNT_MS, pollMs: POLL_MS };
+/** A primary that moves is back within seconds, and one question to it is a connection and a few rows. */
+const CLUSTER_TIMING: Timing = { ...TIMING, pollMs: 200 };
 
 /** The config to start with, or the exit status to end with. */
 export type Outcome = { config: string } | { status: number };
@@ -77,9 +79,11 @@ export async function gateStart(document: LightningdDocument, say: (line: string
     const { main, replica } = document.wallet;
     for (const path of [main, ...(replica?.peek.kind === "local" ? [replica.path] : [])]) await removeScratch(path);
   }
-  return waitAndDecide(createObserver(document, say), say, async (decision) => {
+  const timing = hasSqliteWallet(document) ? TIMING : CLUSTER_TIMING;
+  const record = async (decision: Decision) => {
     // Missing outside the unit; the record is for `status` only.
     await mkdir(LIGHTNINGD.runtimeDirectory, { recursive: true }).catch(() => {});
     await writeFile(GATE_RECORD, `${JSON.stringify({ at: new Date().toISOString(), ...decision })}\n`).catch(() => {});
-  });
+  };
+  return waitAndDecide(createObserver(document, say), say, record, timing);
 }

@@ -1,7 +1,6 @@
 /** What the postgres stage reads of a host. */
 import { dirname } from "node:path";
 import { loadTemplate } from "../../../templates/load.ts";
-import { dataDirectory } from "../../../templates/patroni.ts";
 import { type PostgresDocument, tlsFiles } from "../contract.ts";
 import { type Entry, readEntries, readPackages, readUnits, type Unit } from "../read.ts";
 import { readCertificateProblem } from "../tls/check.ts";
@@ -26,7 +25,7 @@ export const packagesOf = (version: number): string[] => [
 
 /** Roles and database as the primary has them. */
 export interface RoleFacts {
-  roles: Record<string, { login: boolean; powers: boolean; settings: string[]; grants: string[] }>;
+  roles: Record<string, { login: boolean; powers: boolean; limit: number; settings: string[]; grants: string[] }>;
   /** Of the node's database; null if there is none. */
   owner: string | null;
   /** Whether every role may connect to it. */
@@ -46,7 +45,7 @@ export interface PostgresFacts {
   roles: RoleFacts | undefined;
 }
 
-export function postgresPaths(document: PostgresDocument): string[] {
+export function postgresPaths(): string[] {
   return [
     POSTGRES.createCluster,
     dirname(POSTGRES.createCluster),
@@ -56,7 +55,6 @@ export function postgresPaths(document: PostgresDocument): string[] {
     POSTGRES.dropIn,
     dirname(POSTGRES.dropIn),
     tlsFiles("postgres").key,
-    dataDirectory(document),
   ];
 }
 
@@ -67,7 +65,7 @@ async function readRoles({ node }: PostgresDocument): Promise<RoleFacts> {
 
 export async function readPostgresFacts(document: PostgresDocument): Promise<PostgresFacts> {
   const [entries, installed, units, certificateProblem, members] = await Promise.all([
-    readEntries(postgresPaths(document)),
+    readEntries(postgresPaths()),
     readPackages(packagesOf(document.version)),
     readUnits([POSTGRES.unit]),
     readCertificateProblem(document.identity),

@@ -156,11 +156,12 @@ export function rolesMissing(
     Object.entries(wanted)
       .map(([name, value]) => `${name}=${value}`)
       .sort();
-  const differs = (name: string, wanted: string[], grants: string[]) => {
+  const differs = (name: string, wanted: string[], grants: string[], limit: number) => {
     const found = roles[name];
     if (found === undefined) return [`role ${name} is missing`];
     return [
       ...(found.login && !found.powers ? [] : [`role ${name} may do more or less than log in`]),
+      ...(found.limit === limit ? [] : [`role ${name} may have ${found.limit} sessions`]),
       ...([...found.settings].sort().join() === wanted.join()
         ? []
         : [`role ${name} has settings ${found.settings.join(", ") || "none"}`]),
@@ -170,8 +171,13 @@ export function rolesMissing(
     ];
   };
   return [
-    ...differs(node.role, settings(NODE_ROLE_SETTINGS), []),
-    ...differs(node.gateRole, settings({ default_transaction_read_only: "on" }), ["pg_monitor", "pg_read_all_data"]),
+    ...differs(node.role, settings(NODE_ROLE_SETTINGS), [], 1),
+    ...differs(
+      node.gateRole,
+      settings({ default_transaction_read_only: "on" }),
+      ["pg_monitor", "pg_read_all_data"],
+      -1,
+    ),
     ...(owner === node.role ? [] : [`database ${node.role} ${owner === null ? "is missing" : `belongs to ${owner}`}`]),
     ...(open ? [`database ${node.role} lets every role connect`] : []),
   ];
