@@ -35,6 +35,7 @@ function newHost(): LightningdFacts {
     initialised: false,
     sharedDisks: [],
     certificateProblem: undefined,
+    lacksLibpq: false,
     journalModes: {},
   };
 }
@@ -63,6 +64,7 @@ function runningHost(document: LightningdDocument): LightningdFacts {
     initialised: true,
     sharedDisks: [],
     certificateProblem: undefined,
+    lacksLibpq: false,
     journalModes: { [MAIN]: "wal" },
   };
 }

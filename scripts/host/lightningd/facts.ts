@@ -1,4 +1,5 @@
 /** What the lightningd stage reads of a host. */
+import { open } from "node:fs/promises";
 import { dirname } from "node:path";
 import { lightningdConfFiles } from "../../../templates/lightningd-conf.ts";
 import { hasPostgresWallet, hasSqliteWallet, LIGHTNINGD, type LightningdDocument, tlsFiles } from "../contract.ts";
@@ -8,6 +9,7 @@ import { type Entry, readAccounts, readEntries, readEntry } from "../read.ts";
 import { readCertificateProblem } from "../tls/check.ts";
 import { sharedDisks } from "./disks.ts";
 import { type InstallFacts, readInstallFacts } from "./install/install.ts";
+import { isElf } from "./install/libraries.ts";
 import { readJournalMode, SQLITE_HEADER_BYTES } from "./journal-mode.ts";
 import { readProcessVariable, readUnitState, type UnitState } from "./unit.ts";
 
@@ -27,6 +29,8 @@ export interface LightningdFacts {
   sharedDisks: string[];
   /** Why the node's certificate of the cluster can't serve; undefined if it can, or if none is needed. */
   certificateProblem: string | undefined;
+  /** The installed lightningd can't speak to PostgreSQL; false where it can, isn't installed yet, or need not. */
+  lacksLibpq: boolean;
   /** Journal modes of the wallet's files that are there, by path. */
   journalModes: Record<string, ReturnType<typeof readJournalMode>>;
 }
@@ -73,6 +77,7 @@ export async function readLightningdFacts(document: LightningdDocument): Promise
     unmounted,
     networkDirectory,
     unit,
+    lacksLibpq: hasPostgresWallet(document) && (await lacksLibpq(`${LIGHTNINGD.programs}/lightningd`)),
     certificateProblem: hasPostgresWallet(document)
       ? await readCertificateProblem(document.wallet.identity)
       : undefined,
@@ -84,6 +89,16 @@ export async function readLightningdFacts(document: LightningdDocument): Promise
       modes.some(([, mode]) => mode !== undefined),
     journalModes: Object.fromEntries(modes.filter(([, mode]) => mode !== undefined)) as LightningdFacts["journalModes"],
   };
+}
+
+/** Whether a program is linked without PostgreSQL's client library. A script, as the lab daemon is, has its own way. */
+async function lacksLibpq(program: string): Promise<boolean> {
+  const file = await open(program, "r").catch(() => undefined);
+  if (file === undefined) return false;
+  const { buffer } = await file.read(Buffer.alloc(4), 0, 4, 0).finally(() => file.close());
+  if (!isElf(buffer)) return false;
+  const { status, stdout } = await run("ldd", [program]);
+  return status === 0 && !stdout.includes("libpq.so");
 }
 
 /** A replica on another host has disks of its own. */
