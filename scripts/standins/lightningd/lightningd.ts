@@ -11,6 +11,7 @@ import { type Log, openLog } from "./log.ts";
 import { createMethods } from "./methods.ts";
 import { type Options, parseBoolean, readOptions } from "./options.ts";
 import { lockPidFile, removePidFile } from "./pid-file.ts";
+import { openPostgres } from "./postgres.ts";
 import { listen } from "./rpc.ts";
 import { openSqlite } from "./sqlite.ts";
 import { VERSION, Wallet } from "./wallet.ts";
@@ -97,7 +98,8 @@ async function start(words: string[]): Promise<void> {
 }
 
 async function openWallet(dsn: string, id: string, log: Log): Promise<Wallet> {
-  const wallet = Wallet.open(await openSqlite(dsn), (message) => log("info", message));
+  const database = dsn.startsWith("postgres://") ? openPostgres(dsn) : await openSqlite(dsn);
+  const wallet = Wallet.open(database, (message) => log("info", message));
   wallet.claim(id);
   return wallet;
 }

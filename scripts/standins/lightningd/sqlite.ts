@@ -6,12 +6,13 @@
 import { backup, DatabaseSync, type SQLInputValue } from "node:sqlite";
 import { Failure } from "./failure.ts";
 
-/** What the wallet needs of a database; another driver (PostgreSQL) would be another implementation. */
+/** What the wallet needs of a database; PostgreSQL is the other one (postgres.ts). */
 export interface Database {
   /** Opens the transaction at the first call of one; reads before it see the last commit. */
   run(sql: string, ...values: SQLInputValue[]): number;
   /** Rows of a query; throws if a table is missing. */
   all(sql: string, ...values: SQLInputValue[]): Record<string, unknown>[];
+  hasTable(name: string): boolean;
   /** Commits main, then the replica. Does nothing if no statement ran. */
   commit(): void;
   vacuum(): void;
@@ -100,6 +101,10 @@ class Sqlite implements Database {
 
   all(sql: string, ...values: SQLInputValue[]): Record<string, unknown>[] {
     return this.#main.prepare(sql).all(...values);
+  }
+
+  hasTable(name: string): boolean {
+    return this.all("SELECT name FROM sqlite_master WHERE type = 'table' AND name = ?", name).length > 0;
   }
 
   commit(): void {

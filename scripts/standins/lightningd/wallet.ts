@@ -63,8 +63,7 @@ export class Wallet {
       wallet.#write("INSERT INTO version VALUES (?)", BigInt(SCHEMA_VERSION));
       wallet.#write("INSERT INTO vars (name, intval) VALUES ('data_version', 0)");
     } else {
-      const real = database.all("SELECT name FROM sqlite_master WHERE type = 'table' AND name = 'channels'");
-      if (real.length > 0)
+      if (database.hasTable("channels"))
         throw new Failure(
           "This wallet was made by the real lightningd; the lab daemon knows no channels and would harm it. Start the real one.",
         );
