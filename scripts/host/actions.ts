@@ -53,7 +53,11 @@ export async function applyStep(step: Exclude<Step<never>, { kind: "own" }>, con
     case "remove-file":
       return removeFile(action.path);
     case "create-group":
-      await must("groupadd", ["--system", action.name]);
+      await must("groupadd", [
+        "--system",
+        ...(action.gid === undefined ? [] : ["--gid", `${action.gid}`]),
+        action.name,
+      ]);
       return;
     case "create-user":
       await must("useradd", [

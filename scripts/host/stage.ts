@@ -30,7 +30,7 @@ export type CommonAction = ActionBase &
     | { kind: "set-ownership"; path: string; ownership: Ownership }
     | { kind: "make-symlink"; path: string; target: string }
     | { kind: "remove-file"; path: string }
-    | { kind: "create-group"; name: string }
+    | { kind: "create-group"; name: string; gid?: number | undefined }
     | { kind: "create-user"; name: string; home: string; shell: string }
     | { kind: "daemon-reload" }
     | { kind: "enable-unit"; unit: string }

@@ -8,6 +8,17 @@ export interface Tampering {
   spoil(): Promise<unknown>;
 }
 
+/** What belongs to the group bitcoin, and so to a number without a name when it is gone. */
+const OF_THE_GROUP = [
+  "directory:/srv/lightning/lightning",
+  "directory:/srv/lightning/lightning/regtest",
+  "directory:/var/lib/twofold/witness/alice",
+  "file:/var/lib/twofold/node/start.lock",
+  "key:/etc/twofold/keys/witness",
+  "file:/etc/lightningd/lightningd.conf",
+  "file:/etc/twofold/gate.json",
+];
+
 /** Items that can't be as declared, or of which nothing can be said, without a package. */
 const NEEDING: Record<string, string[]> = {
   "btrfs-progs": ["stage:storage"],
@@ -30,9 +41,11 @@ export function tampering(lab: Lab, host: string, item: string): Tampering {
       };
     case "group":
       // groupdel refuses a user's primary group; a careless editor of the file does not.
-      return { item, withIt: ["user:bitcoin"], spoil: () => sh('sed -i "/^$1:/d" /etc/group') };
-    case "user":
-      return plain(() => sh('usermod --shell /bin/sh "$1"'));
+      return {
+        item,
+        withIt: OF_THE_GROUP,
+        spoil: () => sh('sed -i "/^$1:/d" /etc/group'),
+      };
     case "file":
       return plain(() => sh('printf "# tampered\\n" >> "$1"'));
     case "directory":

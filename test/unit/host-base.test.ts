@@ -27,7 +27,7 @@ const absent = unit({ load: "not-found", active: "inactive", enabled: "" });
 const asDesired: BaseFacts = {
   distribution: "debian 13",
   installed: new Set(["btrfs-progs", "cron"]),
-  user: { uid: 998, group: "bitcoin" },
+  user: { uid: 998, gid: 997, group: "bitcoin" },
   hasGroup: true,
   home: { kind: "directory", owner: "bitcoin", group: "bitcoin", mode: "0750" },
   program: "host-abc.mjs",
@@ -71,16 +71,22 @@ test("every planned action belongs to a managed item", (t) => {
 
 test("an account that is there is taken as it is", (t) => {
   const home = { kind: "directory", owner: "bitcoin", group: "users", mode: "0755" } as const;
-  t.deepEqual(planBase({ ...asDesired, user: { uid: 1000, group: "bitcoin" }, home }, document), []);
+  t.deepEqual(planBase({ ...asDesired, user: { uid: 1000, gid: 1000, group: "bitcoin" }, home }, document), []);
 });
 
 test("refuses an account of another primary group, and root's number", (t) => {
   for (const user of [
-    { uid: 1000, group: "users" },
-    { uid: 0, group: "bitcoin" },
+    { uid: 1000, gid: 100, group: "users" },
+    { uid: 0, gid: 0, group: "bitcoin" },
   ]) {
     t.throws(() => planBase({ ...asDesired, user }, document), { message: /HOST-ACCOUNT/ });
   }
+});
+
+test("a group that was deleted under its account comes back with the number that the files have", (t) => {
+  const facts = { ...asDesired, hasGroup: false, user: { uid: 998, gid: 997, group: undefined } };
+  const actions = planBase(facts, document);
+  t.like(actions, { 0: { kind: "create-group", item: "group:bitcoin", gid: 997 }, length: 1 });
 });
 
 test("a container's clock is its host's: nothing is installed for it", (t) => {
@@ -119,7 +125,7 @@ test("an account is found with the name of its primary group; a longer name is a
   const passwd =
     "root:x:0:0:root:/root:/bin/bash\nbitcoind:x:997:997::/:/bin/sh\nbitcoin:x:998:996::/var/lib/bitcoin:/usr/sbin/nologin\n";
   const group = "root:x:0:\nbitcoin:x:996:\nbitcoind:x:997:\n";
-  t.deepEqual(parseUser(passwd, group, "bitcoin"), { uid: 998, group: "bitcoin" });
+  t.deepEqual(parseUser(passwd, group, "bitcoin"), { uid: 998, gid: 996, group: "bitcoin" });
   t.is(parseUser(passwd, group, "bit"), undefined);
   t.true(hasGroup(group, "bitcoin"));
   t.false(hasGroup(group, "bit"));

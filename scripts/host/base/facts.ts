@@ -10,7 +10,7 @@ export interface BaseFacts {
   /** Those of the document's packages that are installed. */
   installed: Set<string>;
   /** Names of the local accounts. */
-  user: { uid: number; group: string | undefined } | undefined;
+  user: { uid: number; gid: number; group: string | undefined } | undefined;
   hasGroup: boolean;
   home: Entry | undefined;
   /** The bundle that runs now, and where units and cron find one. */
@@ -51,7 +51,7 @@ export function parseUser(passwd: string, group: string, name: string): BaseFact
     .split("\n")
     .map((line) => line.split(":"))
     .find(([, , id]) => id === fields[3]);
-  return { uid: Number(fields[2]), group: primary?.[0] };
+  return { uid: Number(fields[2]), gid: Number(fields[3]), group: primary?.[0] };
 }
 
 export const hasGroup = (group: string, name: string): boolean =>

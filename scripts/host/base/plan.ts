@@ -65,7 +65,9 @@ function planPackages(facts: BaseFacts, document: BaseDocument): BaseAction[] {
 function planAccount(facts: BaseFacts, document: BaseDocument): BaseAction[] {
   const { name, home } = document.user;
   const actions: BaseAction[] = [];
-  if (facts.user !== undefined && (facts.user.uid === 0 || facts.user.group !== name)) {
+  // A group that was deleted comes back under its number, which the files still have.
+  const groupIsGone = facts.user !== undefined && facts.user.group === undefined && !facts.hasGroup;
+  if (facts.user !== undefined && (facts.user.uid === 0 || (facts.user.group !== name && !groupIsGone))) {
     throw new Refusal({
       code: "HOST-ACCOUNT",
       what: `account '${name}' must be an ordinary one whose primary group is '${name}'`,
@@ -75,7 +77,8 @@ function planAccount(facts: BaseFacts, document: BaseDocument): BaseAction[] {
     });
   }
   if (!facts.hasGroup) {
-    actions.push({ kind: "create-group", item: `group:${name}`, summary: `create system group ${name}`, name });
+    const gid = groupIsGone ? { gid: facts.user?.gid } : {};
+    actions.push({ kind: "create-group", item: `group:${name}`, summary: `create system group ${name}`, name, ...gid });
   }
   if (facts.user === undefined) {
     const summary = `create system account ${name} without a login`;
