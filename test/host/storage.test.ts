@@ -145,7 +145,11 @@ test.serial("refuses a disk with a partition table", async (t) => {
   // A master boot record with one Linux partition from sector 2048 on; the image has no sfdisk.
   const record = "bytes(446)+bytes([0,0,0,0,0x83,0,0,0])+(2048).to_bytes(4,'little')*2+bytes(48)+bytes([0x55,0xaa])";
   await host.must("python3", "-c", `open(${JSON.stringify(second)},"r+b").write(${record})`);
+  const before = await host.fingerprint("/srv");
+  const written = await host.must("sha256sum", ...host.disks.slice(0, 2));
   t.regex(await refused(storage()), /STORAGE-DEVICE-IN-USE[\s\S]*holds dos/);
+  t.deepEqual(await host.changesSince(before, "/srv"), []);
+  t.is(await host.must("sha256sum", ...host.disks.slice(0, 2)), written);
 });
 
 test.serial("refuses to mount or format when a disk of the volume is gone", async (t) => {
