@@ -146,11 +146,18 @@ test.serial(
         fingerprint,
       });
 
+    const before = await host.fingerprint();
     t.regex(await refusal(release("/root/release", "key.asc", other)), /release-key/);
     t.regex(await refusal(release("/root/changed", "key.asc", signer)), /lightningd-checksum/);
     await host.must("sh", "-c", "echo >> /root/changed/SHA256SUMS-v26.06.6");
     t.regex(await refusal(release("/root/changed", "key.asc", signer)), /release-signature/);
     t.deepEqual(await unpacked(), [""]);
+    // What is left to do is kept for the next apply.
+    const changes = await host.changesSince(before);
+    t.deepEqual(
+      changes.filter((line) => !line.startsWith("/var/lib/twofold/pending")),
+      [],
+    );
 
     const changed = await host.apply(release("/root/release", "key.asc", signer));
     t.true(changed.includes("program:/opt/twofold/lightningd-v26.06.6"));
