@@ -10,7 +10,7 @@ import { LIGHTNINGD } from "../../scripts/host/contract.ts";
 import { fingerprintOf, type Place, readCopy } from "../faults/copies.ts";
 import { corruptBlocks, deviceErrors, fillDisk } from "../faults/disks.ts";
 import { gateDecides, gateSays, nodeAnswers } from "../faults/gate.ts";
-import { cutLink, healLinks } from "../faults/links.ts";
+import { cutLink, droppedPackets, healLinks, slowLink } from "../faults/links.ts";
 import { local } from "../faults/machine.ts";
 import { killHost, powerOn, withVolume } from "../faults/power.ts";
 import { lightningd, lightningds, pauseHost, resumeHost } from "../faults/processes.ts";
@@ -24,6 +24,8 @@ import { Campaign, planCuts, sightings } from "../prove/campaign.ts";
 const CUTS = 8;
 const ANSWER_SECONDS = 90;
 const GATE_SECONDS = 90;
+/** A second, each way: a few commits. */
+const SLOW_BYTES = 100_000;
 const REAL = process.env.TWOFOLD_LIGHTNINGD_ARCHIVE !== undefined;
 const seed = chooseSeed();
 
@@ -290,6 +292,17 @@ test.serial("a vault that freezes for a while holds commits back and loses none"
   for (const { label } of recorder.acknowledged) standing.add(label);
   await nothingIsLost();
   t.pass();
+});
+
+test.serial("a slow link slows commits down and loses none", async (t) => {
+  await slowLink(node(), vault(), SLOW_BYTES);
+  const recorder = await Recorder.start(node(), campaign.topology, `${seed}-slow`);
+  await recorder.more(5, ANSWER_SECONDS);
+  await recorder.stop();
+  t.true((await droppedPackets(node())) > 0, "the link was not slow: no packet was dropped");
+  await healLinks(node());
+  for (const { label } of recorder.acknowledged) standing.add(label);
+  await nothingIsLost();
 });
 
 test.serial("a link that is cut one way is noticed, and the node comes back with it", async (t) => {
