@@ -225,7 +225,7 @@ test.serial("an up that is killed at five random points is finished by the next,
   t.deepEqual(await lab.labels("alice"), ["first", "second"]);
 });
 
-test.serial("Pulumi's state is lost: the next up changes nothing on the host", async (t) => {
+test.serial("Pulumi's state is lost: the next up changes nothing on the host [survival:lost-state]", async (t) => {
   const before = await fingerprint();
   // The container is a resource of the lab's state, so the stages alone are forgotten, as an operator's state would be.
   const exported = JSON.parse(outputOf(await lab.pulumi(["stack", "export"]))) as {
