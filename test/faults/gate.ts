@@ -1,10 +1,14 @@
 /** What the start gate decided on a node's host, and whether the node answers. */
 import { readFileSync } from "node:fs";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { WITNESS_DIRECTORY } from "../../components/topology/places.ts";
 import type { Topology } from "../../components/topology/schema.ts";
 import { GATE_RECORD } from "../../scripts/host/gate/start.ts";
 import { eventually } from "../helpers/lab.ts";
 import { LightningdClient } from "../helpers/lightningd-client.ts";
+import { runProgram } from "../helpers/run-program.ts";
 import type { Machine } from "./machine.ts";
 import { socketOf } from "./recorder.ts";
 
@@ -44,16 +48,21 @@ export async function nodeAnswers(node: Machine, topology: Topology, seconds: nu
   });
 }
 
-/** The highest mark that any host of the lab keeps; the hosts have to be on. */
+/** The highest mark that any of the hosts keeps, on or off: it lies on their root disks. */
 export async function highestMark(hosts: Machine[], topology: Topology): Promise<number | undefined> {
-  const marks: number[] = [];
-  for (const host of hosts) {
-    const file = await host.path(`${WITNESS_DIRECTORY}/${topology.node.name}/mark.json`);
-    try {
-      marks.push((JSON.parse(readFileSync(file, "utf8")) as { dataVersion: number }).dataVersion);
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
+  const directory = await mkdtemp(join(tmpdir(), "twofold-marks-"));
+  try {
+    const marks: number[] = [];
+    for (const { container, name } of hosts) {
+      const file = join(directory, name);
+      const from = `${container}:${WITNESS_DIRECTORY}/${topology.node.name}/mark.json`;
+      const ran = await runProgram("docker", ["cp", from, file]);
+      if (ran.status === 0) marks.push((JSON.parse(readFileSync(file, "utf8")) as { dataVersion: number }).dataVersion);
+      else if (!/no such container:path|could not find the file/i.test(ran.stderr))
+        throw new Error(`the mark on ${name}: ${ran.stderr}`);
     }
+    return marks.length === 0 ? undefined : Math.max(...marks);
+  } finally {
+    await rm(directory, { recursive: true });
   }
-  return marks.length === 0 ? undefined : Math.max(...marks);
 }
