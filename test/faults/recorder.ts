@@ -54,12 +54,24 @@ export class Recorder {
     if (event.event === "acknowledged") this.acknowledged.push({ label: event.label, at: BigInt(event.ns) });
   }
 
-  /** @param count invoices to be made; without it, it writes until it is stopped or lightningd is gone */
-  static async start(node: Machine, topology: Topology, seed: string, count?: number): Promise<Recorder> {
+  /**
+   * @param count invoices to be made; without it, it writes until it is stopped or lightningd is gone
+   * @param reconnect seconds for which a lightningd that is gone is tried again
+   */
+  static async start(
+    node: Machine,
+    topology: Topology,
+    seed: string,
+    count?: number,
+    reconnect = 0,
+  ): Promise<Recorder> {
     const directory = mkdtempSync(join(tmpdir(), "twofold-record-"));
     const socket = await socketOf(node, topology);
     const words = ["--socket", socket, "--seed", seed, "--journal", join(directory, "journal")];
-    const bounds = ["--seconds", `${LONGEST_SECONDS}`, ...(count === undefined ? [] : ["--count", `${count}`])];
+    const bounds = [
+      ...["--seconds", `${LONGEST_SECONDS}`, "--reconnect", `${reconnect}`],
+      ...(count === undefined ? [] : ["--count", `${count}`]),
+    ];
     const child = spawn(process.execPath, [WRITER, ...words, ...bounds], { stdio: ["ignore", "pipe", "inherit"] });
     return new Recorder(child, directory);
   }
