@@ -130,18 +130,22 @@ test.serial(`${CUTS} cuts of power, hosts, links and disks cost what the surviva
   await campaign.stop();
 });
 
-test.serial("[survival:primary] refuses to start without main, which is restored from the replica", async (t) => {
-  await commit("primary", 3);
-  await stop();
-  await keepOlder(campaign.main);
-  await keepOlder(campaign.replica);
-  await node().exec("cp", "--preserve=all", secret(), `${secret()}.kept`);
-  await node().exec("rm", campaign.main.path);
-  await refusedWith("MAIN_MISSING");
-  await restore();
-  await passed("survival:primary");
-  t.pass();
-});
+test.serial(
+  "[survival:primary] [repair:restore-replica] refuses to start without main, which is restored from the replica",
+  async (t) => {
+    await commit("primary", 3);
+    await stop();
+    await keepOlder(campaign.main);
+    await keepOlder(campaign.replica);
+    await node().exec("cp", "--preserve=all", secret(), `${secret()}.kept`);
+    await node().exec("rm", campaign.main.path);
+    await refusedWith("MAIN_MISSING");
+    await restore();
+    await passed("survival:primary");
+    await passed("repair:restore-replica");
+    t.pass();
+  },
+);
 
 test.serial("[survival:old-copy] refuses an older main, and restores the newer replica", async (t) => {
   await commit("old", 4);
@@ -191,7 +195,7 @@ test.serial("a replica that is older by more than one commit is copied anew", as
 });
 
 test.serial(
-  "[survival:unmounted] waits for the volume, writes nothing below its mount point, and repair mounts it",
+  "[survival:unmounted] [repair:repair] waits for the volume, writes nothing below its mount point, and repair mounts it",
   async (t) => {
     const { mount } = campaign.main;
     await node().exec("umount", mount);

@@ -25,10 +25,23 @@ const TESTS = resolve(import.meta.dirname, "..");
 
 /** Tests that a cell names and that are written. */
 const WRITTEN = [
-  ...["bit-rot", "host-rollback", "lost-state", "old-copy", "other-host", "primary", "second-start", "unmounted"].map(
-    (failure) => `survival:${failure}`,
-  ),
+  ...[
+    "bit-rot",
+    "disk",
+    "host-rollback",
+    "lost-state",
+    "network",
+    "old-copy",
+    "other-host",
+    "power-all",
+    "power-node",
+    "primary",
+    "second-start",
+    "unmounted",
+  ].map((failure) => `survival:${failure}`),
   "repair:degrade-replica",
+  "repair:repair",
+  "repair:restore-replica",
 ];
 /** Those that nobody has written yet: their rows say "not proved". */
 const NOT_WRITTEN = new Set<string>(
