@@ -47,8 +47,17 @@ export function tampering(lab: Lab, host: string, item: string): Tampering {
         spoil: () => sh('sed -i "/^$1:/d" /etc/group'),
       };
     case "file":
-      return plain(() => sh('printf "# tampered\\n" >> "$1"'));
+      // A lock has no content.
+      if (what.endsWith(".lock")) return plain(() => sh('chmod 0666 "$1"'));
+      return {
+        item,
+        // systemd is to be told, and lightningd runs by the unit as it was.
+        withIt: what.includes("lightningd.service") ? ["unit:lightningd.service"] : [],
+        spoil: () => sh('printf "# tampered\\n" >> "$1"'),
+      };
     case "directory":
+      // The home of an account is its owner's; that it is there is what is managed.
+      if (what === "/var/lib/bitcoin") return plain(() => sh('mv "$1" "$1.away"'));
       return plain(() => sh('chmod 0777 "$1"'));
     case "symlink":
       return plain(() => sh('ln -sfn /nonexistent "$1"'));
