@@ -9,9 +9,9 @@ import type { HostSpec } from "./topology/schema.ts";
 
 /**
  * Dial attempts before the provider gives up. Its waits grow from 0.1 s to 5 s, so a host that is still booting has about
- * 12 s while it refuses connections, and a host that swallows packets is given up after about a minute.
+ * 30 s while it refuses connections, and a host that swallows packets is given up after less than two minutes.
  */
-const DIAL_ATTEMPTS = 10;
+const DIAL_ATTEMPTS = 14;
 const DIAL_TIMEOUT_SECONDS = 5;
 
 /**
