@@ -33,14 +33,19 @@ export class Lab {
     this.options = options;
   }
 
-  /** Brings a lab up, or takes it down again if it does not come up. */
+  /** Brings a lab up, or takes it down again if it does not come up, and says then what was printed last. */
   static async up(options: LabOptions = {}): Promise<Lab> {
     const id = `t${randomBytes(4).toString("hex")}`;
+    const said: string[] = [];
+    const log = (line: string) => {
+      said.push(line);
+      (options.log ?? console.log)(line);
+    };
     try {
-      return new Lab(id, await labUp({ ...options, ...lightningdOf(options), id }), options);
+      return new Lab(id, await labUp({ ...options, ...lightningdOf(options), log, id }), options);
     } catch (error) {
-      await labDown({ name: options.name, id, log: options.log ?? console.log });
-      throw error;
+      await labDown({ name: options.name, id, log });
+      throw new Error(`${(error as Error).message}\n${said.slice(-60).join("\n")}`, { cause: error });
     }
   }
 
