@@ -13,7 +13,7 @@ import { countLine, summary } from "./tap.mjs";
 import { ensureToolchain } from "./toolchain.mjs";
 
 /** Programs that tests call on this machine. */
-const PROGRAMS = ["btrfs-progs", "openssh-client", "xz-utils"];
+const PROGRAMS = ["btrfs-progs", "nftables", "openssh-client", "xz-utils"];
 
 /**
  * @typedef {object} Suite
