@@ -326,8 +326,10 @@ test.serial(
     await nothingIsLost();
     await commit("degraded", 3);
     await powerOn([vault()]);
-    await eventually("the replica is mounted again", ANSWER_SECONDS, async () => {
-      return (await lab.tryExec("alice", "findmnt", "--types", "fuse.sshfs")).status === 0;
+    // sshfs mounts before it is let in, so the mount alone says nothing yet: the file has to be seen through it.
+    const target = "$(findmnt --noheadings --output TARGET --types fuse.sshfs)";
+    await eventually("the replica is seen again", ANSWER_SECONDS, async () => {
+      return (await lab.tryExec("alice", "sh", "-euc", `stat "${target}/lightningd.sqlite3"`)).status === 0;
     });
     await stop();
     await verb("degrade", "end");

@@ -109,12 +109,11 @@ export async function corruptBlocks(host: Machine, mount: string, file: string, 
   } finally {
     await image.close();
   }
-  // Which mirror is read depends on the reader's process number being odd or even, and one read takes an even number of processes. A direct
-  // read does not stop at the page cache.
-  for (let read = 0; read < READS; read++) {
-    if (read % 2 === 1) await local("true");
-    await host.lab.tryExec(host.name, "dd", `if=${file}`, "of=/dev/null", "bs=4096", "count=1", "iflag=direct");
-    if ((await deviceErrors(host, mount, disk)) > 0) return;
-  }
+  // Which mirror is read depends on the reader's process number being odd or even; one loop of one shell takes them one after the other. A
+  // direct read does not stop at the page cache.
+  const loop =
+    'n=0; while [ "$n" -lt "$2" ]; do dd "if=$1" of=/dev/null bs=4096 count=1 iflag=direct || true; n=$((n + 1)); done';
+  await host.exec("sh", "-uc", loop, "sh", file, `${READS}`);
+  if ((await deviceErrors(host, mount, disk)) > 0) return;
   throw new Error(`the rot on ${disk.device} took no effect: BTRFS counts no error after ${READS} reads of ${file}`);
 }
