@@ -1,5 +1,5 @@
 /**
- * `./twofold check` beside pyinfra (pypi.org/project/pyinfra) looking at the same items of the same host over SSH, both finding nothing to change.
+ * `./twofold check` beside pyinfra (from PyPI) looking at the same items of the same host over SSH, both finding nothing to change.
  */
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { loadavg } from "node:os";
