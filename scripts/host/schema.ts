@@ -222,6 +222,19 @@ function parseJson(input: string): unknown {
 /** One document. @throws {Refusal} */
 export const parseDocumentText = (input: string): StageDocument => parseDocument(parseJson(input));
 
+/** The document of the stage that a command names. @throws {Refusal} if it is no document, or another stage's */
+export function parseDocumentOf(stage: StageName, input: string, command: string): StageDocument {
+  const document = parseDocumentText(input);
+  if (document.stage === stage) return document;
+  throw new Refusal({
+    code: "HOST-DOCUMENT",
+    what: "the document belongs to another stage",
+    received: `${document.stage}, for '${command} ${stage}'`,
+    why: "one of the two is not what was meant",
+    fix: "give the stage's own document",
+  });
+}
+
 /** An array of documents of one host. @throws {Refusal} */
 export function parseDocumentsText(input: string): StageDocument[] {
   const value = parseJson(input);

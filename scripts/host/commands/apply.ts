@@ -1,7 +1,6 @@
 import { type Command, expectArguments, parseStageName, readStdin, requireRoot } from "../command.ts";
 import { runUnderLock } from "../run-request.ts";
-import { parseDocumentText } from "../schema.ts";
-import { Refusal } from "../stage.ts";
+import { parseDocumentOf } from "../schema.ts";
 
 /**
  * `MACHINE` names the machine (host key's fingerprint, container id). It is not read here: it stands in the command line so that
@@ -14,16 +13,7 @@ export const apply: Command = {
     expectArguments(apply, args, 2);
     const stage = parseStageName(args[0]);
     requireRoot();
-    const document = parseDocumentText(await readStdin());
-    if (document.stage !== stage) {
-      throw new Refusal({
-        code: "HOST-DOCUMENT",
-        what: "the document belongs to another stage",
-        received: `${document.stage}, for 'apply ${stage}'`,
-        why: "one of the two is not what was meant",
-        fix: "give the stage's own document",
-      });
-    }
+    const document = parseDocumentOf(stage, await readStdin(), "apply");
     return runUnderLock(stage, [document]);
   },
 };

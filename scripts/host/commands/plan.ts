@@ -1,8 +1,7 @@
 import { type Command, expectArguments, parseStageName, printJson, readStdin, requireRoot } from "../command.ts";
 import { EXIT } from "../contract.ts";
 import { planDocument } from "../engine.ts";
-import { parseDocumentText } from "../schema.ts";
-import { Refusal } from "../stage.ts";
+import { parseDocumentOf } from "../schema.ts";
 
 export const plan: Command = {
   usage: "plan STAGE < DOCUMENT",
@@ -11,16 +10,7 @@ export const plan: Command = {
     expectArguments(plan, args, 1);
     const stage = parseStageName(args[0]);
     requireRoot();
-    const document = parseDocumentText(await readStdin());
-    if (document.stage !== stage) {
-      throw new Refusal({
-        code: "HOST-DOCUMENT",
-        what: "the document belongs to another stage",
-        received: `${document.stage}, for 'plan ${stage}'`,
-        why: "one of the two is not what was meant",
-        fix: "give the stage's own document",
-      });
-    }
+    const document = parseDocumentOf(stage, await readStdin(), "plan");
     printJson(await planDocument(document));
     return EXIT.ok;
   },
