@@ -137,7 +137,7 @@ export const walletSchema = z.discriminatedUnion("kind", [
       .enum(["wal", "delete"])
       .optional()
       .describe(
-        "SQLite journal mode of main and replica. Default: wal without a replica or with a local one, delete with a remote one (README, 'Why WAL').",
+        "SQLite journal mode of main and replica. Default: wal, but delete with a replica over NFS (README, 'Why WAL').",
       ),
     replica: replicaSchema
       .optional()

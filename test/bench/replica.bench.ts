@@ -24,7 +24,7 @@ const PLAIN = "plain SQLite on ext4, rollback journal";
 const LABS = {
   "local-replica": "RAID-1, local replica",
   default: "RAID-1, replica over sshfs",
-  "wal-over-sshfs": "RAID-1, replica over sshfs",
+  "sshfs-delete": "RAID-1, replica over sshfs",
 };
 const ANSWER_SECONDS = 300;
 /** Rows of 1 MB each. */

@@ -24,12 +24,12 @@ console.log(`TWOFOLD_SEED=${seed} TWOFOLD_CUTS=${CUTS} repeats this run`);
 const KINDS = [
   {
     setup: "raid1, sshfs, delete",
-    lab: "default",
+    lab: "sshfs-delete",
     proves: "[survival:power-node] [survival:power-all] [survival:network] [survival:disk] [repair:restore-replica]",
   },
   {
     setup: "raid1, sshfs, wal",
-    lab: "wal-over-sshfs",
+    lab: "default",
     proves: "[survival:power-node] [survival:power-all] [survival:network] [survival:disk]",
   },
   { setup: "raid1, local, wal", lab: "local-replica", proves: "[survival:power-node] [survival:disk]" },

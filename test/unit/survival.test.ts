@@ -500,7 +500,7 @@ test("each cell that differs gives the table another digest", (t) => {
       sshfsConfig(),
       localConfig(),
       raidConfig(),
-      journal(sshfsConfig(), "wal"),
+      journal(sshfsConfig(), "delete"),
       withoutSecretCopy(sshfsConfig()),
       postgresConfig(),
     ].map((config) => table(config).digest),

@@ -212,18 +212,18 @@ test("main and replica have one file name, in directories of their own", (t) => 
   t.is(wallet(sshfsConfig()).replica, "/var/lib/twofold-replica/alice/lightningd.sqlite3");
 });
 
-test("WAL is the default on local disks, the rollback journal over a network mount, and what is declared holds", (t) => {
+test("WAL is the default, the rollback journal over NFS, and what is declared holds", (t) => {
   const mode = (config: Config) => sqliteWallet(config).journalMode;
   t.is(mode(raidConfig()), "wal");
   t.is(mode(localConfig()), "wal");
-  t.is(mode(sshfsConfig()), "delete");
+  t.is(mode(sshfsConfig()), "wal");
   t.is(
     mode(
       with_(sshfsConfig(), (c) => {
-        c.node.wallet.journalMode = "wal";
+        c.node.wallet.journalMode = "delete";
       }),
     ),
-    "wal",
+    "delete",
   );
   t.is(
     mode(
