@@ -443,7 +443,7 @@ test("every word that a table uses is one that can be compared", (t) => {
     localConfig(),
     raidConfig(),
     withoutSecretCopy(raidConfig()),
-    journal(sshfsConfig(), "wal"),
+    journal(sshfsConfig(), "delete"),
     postgresConfig(),
     postgresConfig(["alice", "vault"]),
     postgresConfig(["vault"]),
