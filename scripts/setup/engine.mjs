@@ -2,6 +2,7 @@
 import { spawn } from "node:child_process";
 import { existsSync, mkdirSync, openSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { enter, leave, others, REGISTER, started, startedEngine } from "./engine-users.mjs";
 import { cacheDirectory, stateDirectory } from "./environment.mjs";
 import { SetupError } from "./errors.mjs";
 import { withLock } from "./lock.mjs";
@@ -11,30 +12,31 @@ import { waitUntil } from "./wait.mjs";
 
 /** Seconds within which a started engine has to answer. */
 const START_SECONDS = 60;
+const PID_FILE = "/var/run/docker.pid";
 
 /**
  * @typedef {object} Engine
  * @property {string} version
  * @property {string} host DOCKER_HOST for programs that don't know Docker's contexts.
- * @property {number} [pid] Process id, if this call started it (and not systemd): for who has to take it down again.
  */
 
 /**
+ * This process is one of the engine's users from then on, until {@link leaveEngine} or its end.
  * @param {(line: string) => void} say
  * @returns {Promise<Engine>}
  * @throws {SetupError} if none answers and none can be started, or if it is on another machine.
  */
 export async function ensureEngine(say) {
-  const host = await engineHost();
-  const there = await answering();
-  if (there) {
-    refuseRemote(host);
-    say(`Docker engine ${there} answers at ${host}`);
-    return { version: there, host };
-  }
-  return withLock(join(cacheDirectory(), "engine.lock"), say, async () => {
-    const meanwhile = await answering();
-    if (meanwhile) return { version: meanwhile, host };
+  // Under the lock, so that nobody stops between this look and this entry what answers now.
+  return withLock(lockFile(), say, async () => {
+    if (isRoot()) enter();
+    const host = await engineHost();
+    const there = await answering();
+    if (there) {
+      refuseRemote(host);
+      say(`Docker engine ${there} answers at ${host}`);
+      return { version: there, host };
+    }
     if (process.env.DOCKER_HOST || process.env.DOCKER_CONTEXT) {
       throw new SetupError({
         what: "the chosen Docker engine doesn't answer",
@@ -43,21 +45,43 @@ export async function ensureEngine(say) {
         fix: "start that engine, or unset the variable to have one installed and started here",
       });
     }
-    if (!which("dockerd")) {
+    const installs = !which("dockerd");
+    if (installs) {
       await ensurePackages(["docker.io"], "no Docker engine answers, and the lab's hosts are containers", say);
     }
-    const pid = await start(say);
+    const pid = await start(installs, say);
+    if (pid) started(pid);
     const version = (await answering()) ?? "";
     say(`Docker engine ${version} was started by this set-up and goes on running${pid ? ` (process ${pid})` : ""}`);
-    return { version, host: await engineHost(), ...(pid ? { pid } : {}) };
+    return { version, host: await engineHost() };
   });
 }
 
-/** Stops an engine that `ensureEngine` started. @param {Engine} engine */
-export async function stopEngine(engine) {
-  if (!engine.pid) return;
-  process.kill(engine.pid, "SIGTERM");
-  await waitUntil(() => !existsSync(`/proc/${engine.pid}`), START_SECONDS);
+/** Stops an engine that a set-up started, unless somebody else uses it. @param {(line: string) => void} say */
+export async function leaveEngine(say) {
+  if (!isRoot()) return;
+  await withLock(lockFile(), say, async () => {
+    leave();
+    const pid = startedEngine();
+    if (pid === undefined) return;
+    const users = others();
+    if (users.length > 0) return say(`the Docker engine goes on running: process ${users.join(", ")} uses it too`);
+    const running = await containers();
+    if (running.length > 0) return say(`the Docker engine goes on running: it has containers (${running.join(", ")})`);
+    say(`stopping the Docker engine that was started for this (process ${pid})`);
+    process.kill(pid, "SIGTERM");
+    await waitUntil(() => startedEngine() === undefined, START_SECONDS);
+  });
+}
+
+/** Only root starts engines, and thus has to know who uses them. */
+const isRoot = () => process.getuid?.() === 0;
+const lockFile = () => join(isRoot() ? REGISTER : cacheDirectory(), "engine.lock");
+
+/** @returns {Promise<string[]>} Names of the containers that run. */
+async function containers() {
+  const { stdout } = await attempt("docker", ["ps", "--format", "{{.Names}}"], { timeout: 20 });
+  return stdout.split("\n").filter(Boolean);
 }
 
 /** @returns {Promise<string | undefined>} The version of the engine that answers. */
@@ -87,10 +111,10 @@ function refuseRemote(host) {
 }
 
 /**
- * @param {(line: string) => void} say
+ * @param {boolean} installed Whether this set-up installed it just now. @param {(line: string) => void} say
  * @returns {Promise<number | undefined>} The process id, if the engine is a child of nobody rather than a service.
  */
-async function start(say) {
+async function start(installed, say) {
   if (process.getuid?.() !== 0) {
     throw new SetupError({
       what: "no Docker engine answers",
@@ -105,8 +129,8 @@ async function start(say) {
     return undefined;
   }
   // The package's own init script may have started it already.
-  if (await waitUntil(async () => (await answering()) !== undefined, existsSync("/var/run/docker.pid") ? 5 : 0)) {
-    return undefined;
+  if (await waitUntil(async () => (await answering()) !== undefined, existsSync(PID_FILE) ? 5 : 0)) {
+    return installed ? Number(readFileSync(PID_FILE, "utf8")) : undefined;
   }
   mkdirSync(stateDirectory(), { recursive: true });
   const logFile = join(stateDirectory(), "dockerd.log");

@@ -3,7 +3,7 @@ import { spawn } from "node:child_process";
 import { delimiter, join } from "node:path";
 import { createInterface } from "node:readline";
 import { ensureDependencies } from "./dependencies.mjs";
-import { ensureEngine, stopEngine } from "./engine.mjs";
+import { ensureEngine, leaveEngine } from "./engine.mjs";
 import { NODE, ROOT } from "./environment.mjs";
 import { SetupError } from "./errors.mjs";
 import { hostImage } from "./image.mjs";
@@ -29,13 +29,12 @@ const PROGRAMS = ["btrfs-progs", "nftables", "openssh-client", "xz-utils"];
 export async function runSuite({ parameters, before }) {
   const counts = { passed: 0, failed: 0, skipped: 0 };
   const { step } = steps(before ? 6 : 5, console.log);
-  let engine;
   try {
     await step("npm packages", ensureDependencies);
     if (before) await step("lint", () => before(counts));
     const toolchain = await step("Pulumi", ensureToolchain);
     await step("programs on this machine", (say) => ensurePackages(PROGRAMS, "the tests call them", say));
-    engine = await step("Docker engine", ensureEngine);
+    await step("Docker engine", ensureEngine);
     await step("host image", hostImage);
     await ava(parameters, toolchain, counts);
   } catch (error) {
@@ -43,10 +42,7 @@ export async function runSuite({ parameters, before }) {
     console.log(`not ok - set-up: ${error.message}`);
     counts.failed += 1;
   } finally {
-    if (engine?.pid) {
-      console.log("stopping the Docker engine that this run started");
-      await stopEngine(engine);
-    }
+    await leaveEngine(console.log);
   }
   console.log(`\n${summary(counts)}`);
   return counts.failed === 0 && counts.passed > 0 ? 0 : 1;
