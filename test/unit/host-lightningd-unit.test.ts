@@ -21,7 +21,7 @@ test("the unit is started by the gate's start program and not again after a refu
   const { content } = unit();
   t.deepEqual(values(content, "ExecStart"), ["/usr/local/lib/twofold/start-lightningd"]);
   const prevented = values(content, "RestartPreventExitStatus").join(" ").split(" ").map(Number);
-  t.deepEqual(prevented, [EXIT.gateRefused, 11, 20, 21, 22, 23, 24, 30]);
+  t.deepEqual(prevented, [EXIT.gateRefused, 2, 3, 4, 5, 6, 7, 8, 11, 20, 21, 22, 23, 24, 30]);
   t.deepEqual(values(content, "Restart"), ["on-failure"]);
   t.deepEqual(values(content, "StartLimitIntervalSec"), ["0"]);
 });
