@@ -2,15 +2,13 @@
  * What follows from a topology: which host keeps what, and where it lies. Pure; rules, documents, survival table and verbs share it.
  */
 import { createHash } from "node:crypto";
-import { type JournalMode, PROGRAM_DIRECTORY, STATE_DIRECTORY } from "../../scripts/host/contract.ts";
+import { type JournalMode, PROGRAM_DIRECTORY } from "../../scripts/host/contract.ts";
 import type { ReplicaSpec, Topology, VolumeSpec } from "./schema.ts";
 
 /** The account that runs lightningd, and its primary group. */
 export const ACCOUNT = { name: "bitcoin", home: "/var/lib/bitcoin" } as const;
 /** Name of the main database file and of its replica (the backup document: "the same filename for both"). */
 export const DATABASE_FILE = "lightningd.sqlite3";
-/** Directory of high-water marks; on the root disk, so that it does not share the volume's fate. */
-export const WITNESS_DIRECTORY = `${STATE_DIRECTORY}/witness`;
 /** Where the node's host mounts a replica that lies on another host. */
 export const REMOTE_REPLICA_MOUNT = "/var/lib/twofold-replica";
 /** Directory of a remote replica inside its account's chroot, which sshd wants owned by root and thus not writable by the account. */

@@ -4,9 +4,9 @@
  */
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import test from "ava";
-import { ACCOUNT, networkDirectory, WITNESS_DIRECTORY } from "../../components/topology/places.ts";
+import { ACCOUNT, networkDirectory } from "../../components/topology/places.ts";
 import type { TestId } from "../../components/topology/survival/proofs.ts";
-import { LIGHTNINGD } from "../../scripts/host/contract.ts";
+import { LIGHTNINGD, WITNESS_DIRECTORY } from "../../scripts/host/contract.ts";
 import { fingerprintOf, type Place, readCopy } from "../faults/copies.ts";
 import { corruptBlocks, deviceErrors, fillDisk } from "../faults/disks.ts";
 import { gateDecides, gateSays, nodeAnswers } from "../faults/gate.ts";

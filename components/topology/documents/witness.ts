@@ -1,5 +1,5 @@
-import type { WitnessDocument, WitnessPlace } from "../../../scripts/host/contract.ts";
-import { ACCOUNT, DATABASE_FILE, replicaHost, WITNESS_DIRECTORY, witnessHosts } from "../places.ts";
+import { WITNESS_DIRECTORY, type WitnessDocument, type WitnessPlace } from "../../../scripts/host/contract.ts";
+import { ACCOUNT, DATABASE_FILE, replicaHost, witnessHosts } from "../places.ts";
 import type { Topology } from "../schema.ts";
 import { peerAccess, peerAccount } from "./access.ts";
 import { replicaDirectoryOnItsHost } from "./replica.ts";
