@@ -134,6 +134,8 @@ export async function bundleHostProgram(): Promise<HostProgram> {
     format: "esm",
     // Names stay readable in a stack trace; white space is what makes it long.
     minifyWhitespace: true,
+    // Node prints the whole line that threw.
+    lineLimit: 160,
     charset: "utf8",
     plugins: [inlineTemplates],
     logLevel: "silent",
