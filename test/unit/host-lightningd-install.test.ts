@@ -85,18 +85,41 @@ test("refuses a release on another processor or an old glibc before anything is 
 test("refuses a preinstalled lightningd that isn't there, can't be run, or lacks libraries", (t) => {
   const install: LightningdInstall = { kind: "preinstalled", path: "/usr/bin/lightningd" };
   const facts = (given: object) => ({ ...PLACES, kind: "preinstalled", ...given }) as InstallFacts;
+  const OK = { found: "ok", version: "v26.06.6", missingLibraries: [], missingPrograms: [] };
   t.is(refusalOf(facts({ found: "missing" }), install), "lightningd-preinstalled");
   t.is(refusalOf(facts({ found: "not executable" }), install), "lightningd-preinstalled");
   t.is(
-    refusalOf(facts({ found: "ok", version: "unknown", missingLibraries: ["libpq.so.5"] }), install),
+    refusalOf(
+      facts({ found: "ok", version: "unknown", missingLibraries: ["libpq.so.5"], missingPrograms: [] }),
+      install,
+    ),
     "lightningd-libraries",
   );
   t.deepEqual(
-    planInstall(facts({ found: "ok", version: "v26.06.6", missingLibraries: [] }), install).map(
-      ({ summary }) => summary,
-    ),
+    planInstall(facts(OK), install).map(({ summary }) => summary),
     [`point /opt/twofold/bin to /usr/bin, now ${programsOf(ARCHIVE)}`],
   );
+});
+
+test("refuses a preinstalled program that isn't Core Lightning's, and one whose tools are elsewhere", (t) => {
+  const install: LightningdInstall = { kind: "preinstalled", path: "/usr/bin/true" };
+  const facts = (given: object) =>
+    ({
+      ...{
+        ...PLACES,
+        kind: "preinstalled",
+        found: "ok",
+        version: "v26.06.6",
+        missingLibraries: [],
+        missingPrograms: [],
+      },
+      ...given,
+    }) as InstallFacts;
+  for (const version of ["true (GNU coreutils) 9.7", "", "lightningd"])
+    t.is(refusalOf(facts({ version }), install), "lightningd-preinstalled", version);
+  t.is(refusalOf(facts({ missingPrograms: ["lightning-hsmtool"] }), install), "lightningd-preinstalled");
+  for (const version of ["v26.06.6", "25.02", "v26.06.6-12-gabc1234-modded", "09ba2dc"])
+    t.notThrows(() => planInstall(facts({ version }), install), version);
 });
 
 test("the archive is the newest whose Ubuntu has no newer glibc than the host", (t) => {

@@ -1,8 +1,20 @@
 /** Puts lightningd's programs on the host: verified first, unpacked aside, then renamed into place. */
 import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
-import { access, constants, mkdir, mkdtemp, open, readdir, readFile, rename, rm, stat } from "node:fs/promises";
-import { join } from "node:path";
+import {
+  access,
+  constants,
+  mkdir,
+  mkdtemp,
+  open,
+  readdir,
+  readFile,
+  readlink,
+  rename,
+  rm,
+  stat,
+} from "node:fs/promises";
+import { dirname, join } from "node:path";
 import type { LightningdInstall } from "../../contract.ts";
 import { LIGHTNINGD } from "../../contract.ts";
 import { syncDirectory } from "../../files.ts";
@@ -11,10 +23,13 @@ import { must, run } from "../../process.ts";
 import { type Entry, readEntries } from "../../read.ts";
 import type { ApplyContext, CommonAction, ItemName } from "../../stage.ts";
 import { Refusal } from "../../stage.ts";
-import { INSTALLATIONS, programsOf, treeOf } from "./layout.ts";
+import { INSTALLATIONS, programsOf, TREE_PREFIX, treeOf } from "./layout.ts";
 import { describeLibrary, isElf, parseLdd } from "./libraries.ts";
 import { readTree, type TreeState, writeManifest } from "./manifest.ts";
 import { judgeSignature, parseChecksum, parsePrimaryFingerprints, releaseFiles } from "./release.ts";
+
+/** What of Core Lightning is called here, in lightningd's own directory. */
+const PROGRAMS = ["lightningd", "lightning-cli", "lightning-hsmtool"] as const;
 
 type Unpacked = Exclude<LightningdInstall, { kind: "preinstalled" }>;
 
@@ -30,7 +45,15 @@ export type InstallFacts = {
   programs: Entry | undefined;
 } & (
   | { kind: "preinstalled"; found: "missing" | "not executable" }
-  | { kind: "preinstalled"; found: "ok"; version: string; missingLibraries: string[] }
+  | {
+      kind: "preinstalled";
+      found: "ok";
+      /** What it says to --version; "unknown" if it lacks libraries. */
+      version: string;
+      missingLibraries: string[];
+      /** Programs of Core Lightning that should lie beside it and don't. */
+      missingPrograms: string[];
+    }
   | {
       kind: "unpacked";
       tree: TreeState;
@@ -109,8 +132,10 @@ async function readPreinstalled(path: string) {
   if (!(await exists(path))) return { kind: "preinstalled", found: "missing" } as const;
   if (!(await isExecutableFile(path))) return { kind: "preinstalled", found: "not executable" } as const;
   const missingLibraries = await findMissingLibraries([path]);
-  const version = missingLibraries.length > 0 ? "unknown" : await readVersion(path);
-  return { kind: "preinstalled", found: "ok", version, missingLibraries } as const;
+  const version = missingLibraries.length > 0 ? "unknown" : (await run(path, ["--version"])).stdout.trim();
+  const missingPrograms: string[] = [];
+  for (const name of PROGRAMS) if (!(await isExecutableFile(join(dirname(path), name)))) missingPrograms.push(name);
+  return { kind: "preinstalled", found: "ok", version, missingLibraries, missingPrograms } as const;
 }
 
 export function installItems(install: LightningdInstall): ItemName[] {
@@ -139,6 +164,18 @@ function refusePreinstalled(facts: InstallFacts, path: string): void {
       fix: "install Core Lightning there, correct the path, or declare { release } or { archive, sha256 }",
     });
   refuseMissingLibraries(path, facts.missingLibraries);
+  // "v26.06.6", "v26.06.6-12-gabc1234" or "abc1234-modded": one word, and no other program's says just that.
+  if (!/^\S*\d\S*$/.test(facts.version) || facts.missingPrograms.length > 0)
+    throw new Refusal({
+      code: "lightningd-preinstalled",
+      what: "the preinstalled lightningd is no Core Lightning",
+      received:
+        facts.missingPrograms.length > 0
+          ? `${path} without ${facts.missingPrograms.join(", ")} beside it`
+          : `${path}, which answers --version with '${facts.version.split("\n")[0]}'`,
+      why: "another program would be started as the node, and the gate reads hsm_secret with lightning-hsmtool",
+      fix: "give the path of lightningd in an installation of Core Lightning, or declare { release } or { archive, sha256 }",
+    });
 }
 
 function planUnpack(facts: Extract<InstallFacts, { kind: "unpacked" }>, install: Unpacked): InstallAction {
@@ -190,6 +227,7 @@ export async function applyInstall(install: LightningdInstall, context: ApplyCon
         : await fetchRelease(install, work, context);
     const tree = await unpack(archive, work, context);
     await moveIntoPlace(tree, treeOf(install), work);
+    await removeOlder(treeOf(install));
   } finally {
     await rm(work, { recursive: true, force: true });
   }
@@ -288,7 +326,7 @@ async function unpack(archive: string, work: string, context: ApplyContext): Pro
   const tree = join(work, "tree");
   await mkdir(tree, { mode: 0o755 });
   await must("tar", ["--extract", "--no-same-owner", "--no-same-permissions", "--file", archive, "--directory", tree]);
-  const programs = ["lightningd", "lightning-cli", "lightning-hsmtool"].map((name) => join(tree, "usr/bin", name));
+  const programs = PROGRAMS.map((name) => join(tree, "usr/bin", name));
   for (const program of programs)
     if (!(await isExecutableFile(program)))
       throw new Refusal({
@@ -312,6 +350,16 @@ async function moveIntoPlace(tree: string, place: string, work: string): Promise
   if (await exists(place)) await rename(place, join(work, "damaged"));
   await rename(tree, place);
   await syncDirectory(INSTALLATIONS);
+}
+
+/** Keeps the installation in use beside the new one: a running lightningd starts its subdaemons from there, and it is the way back. */
+async function removeOlder(place: string): Promise<void> {
+  const inUse = await readlink(LIGHTNINGD.programs).catch(() => "");
+  for (const name of await readdir(INSTALLATIONS)) {
+    const path = join(INSTALLATIONS, name);
+    if (!name.startsWith(TREE_PREFIX) || path === place || inUse.startsWith(`${path}/`)) continue;
+    await rm(path, { recursive: true });
+  }
 }
 
 async function executablesIn(directory: string): Promise<string[]> {
