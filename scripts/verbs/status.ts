@@ -3,6 +3,7 @@ import type { GateReport } from "../host/commands/gate.ts";
 import type { HostStatus } from "../host/commands/status.ts";
 import { EXIT } from "../host/contract.ts";
 import { describeDecision, describeObserved } from "../host/gate/report.ts";
+import type { FlushLatency } from "../host/postgres/copy.ts";
 import type { PatroniMember } from "../host/postgres/patroni.ts";
 import type { ClusterStatus } from "../host/postgres/status.ts";
 import type { NodeStatus } from "../host/status/node.ts";
@@ -65,7 +66,8 @@ function gateLines({ running, decision, seen }: GateReport): string[] {
 }
 
 /** The host's own member, and of the primary's host the whole cluster: every host would say the same. */
-function clusterLines(host: string, { postgres, members, etcd, certificates }: ClusterStatus): string[] {
+function clusterLines(host: string, status: ClusterStatus): string[] {
+  const { postgres, members, copy, flush, etcd, certificates } = status;
   const own = members?.find(({ name }) => name === host);
   const shown = own?.role === "leader" ? (members ?? []) : own === undefined ? [] : [own];
   return [
@@ -73,6 +75,10 @@ function clusterLines(host: string, { postgres, members, etcd, certificates }: C
       ? ["PostgreSQL: PATRONI DOES NOT ANSWER; systemctl status patroni says why"]
       : []),
     ...shown.map((member) => `PostgreSQL: ${memberText(member)}`),
+    ...(copy === undefined
+      ? []
+      : [`wallet here: data_version ${copy.dataVersion ?? "none yet"}, log up to ${copy.position}`]),
+    ...(flush === undefined ? [] : [`a commit is flushed: ${flush.map(flushText).join("; ") || "BY NO STANDBY"}`]),
     ...(etcd === undefined ? [] : [`etcd: ${etcd ? "answers, with a majority" : "NO MAJORITY, OR NOT RUNNING"}`]),
     ...Object.entries(certificates).map(([role, days]) => `certificate ${role}: ${certificateText(days)}`),
   ];
@@ -87,6 +93,11 @@ function memberText({ name, role, state, timeline, lag, pending_restart }: Patro
     ...(pending_restart ? ["A RESTART IS PENDING"] : []),
   ];
   return `${name}: ${words.join(", ")}`;
+}
+
+/** As it was measured for this very status. */
+function flushText({ name, sync, ms }: FlushLatency): string {
+  return `by ${name} ${ms === null ? "NOT IN TIME" : `after ${ms} ms`}${sync ? " (commits wait for it)" : ""}`;
 }
 
 function certificateText(days: number): string {

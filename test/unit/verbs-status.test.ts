@@ -1,5 +1,6 @@
 import test from "ava";
 import type { HostStatus } from "../../scripts/host/commands/status.ts";
+import type { ClusterStatus } from "../../scripts/host/postgres/status.ts";
 import type { VolumeStatus } from "../../scripts/host/status/volume.ts";
 import { hostText } from "../../scripts/verbs/status.ts";
 
@@ -87,4 +88,51 @@ test("a host without an answer is told with the reason, and with what to do if i
     "vault: no answer\n  ssh/unreachable: x\n",
   );
   t.regex(hostText({ host: "vault", kind: "no-program", error: "x" }), /to do: run pulumi up/);
+});
+
+const member = { name: "pg1", role: "leader", state: "running", timeline: 3 };
+const cluster: ClusterStatus = {
+  members: [member, { ...member, name: "pg2", role: "sync_standby", state: "streaming", lag: 0 }],
+  postgres: true,
+  copy: { dataVersion: 42, position: "0/3000060" },
+  flush: [
+    { name: "pg2", sync: true, ms: 0.8 },
+    { name: "pg3", sync: false, ms: null },
+  ],
+  etcd: true,
+  certificates: { etcd: 390, postgres: 12 },
+};
+const linesOf = (status: Partial<ClusterStatus>) => textOf({ host: "pg1", cluster: { ...cluster, ...status } });
+
+test("the primary's host tells all members, what the wallet has there, and how long a commit takes to its standbys", (t) => {
+  const text = hostText({
+    host: "pg1",
+    kind: "answer",
+    status: 0,
+    value: { host: "pg1", volumes: [], node: undefined, gate: undefined, cluster },
+  });
+  t.is(
+    text,
+    [
+      "pg1",
+      "  PostgreSQL: pg1: primary, running, timeline 3",
+      "  PostgreSQL: pg2: synchronous standby, streaming, timeline 3",
+      "  wallet here: data_version 42, log up to 0/3000060",
+      "  a commit is flushed: by pg2 after 0.8 ms (commits wait for it); by pg3 NOT IN TIME",
+      "  etcd: answers, with a majority",
+      "  certificate etcd: good for 390 days",
+      "  certificate postgres: ENDS IN 12 DAYS; ./twofold certificates renew",
+      "",
+    ].join("\n"),
+  );
+});
+
+test("a primary without a standby, a Patroni that is silent, etcd without a majority and an ended certificate are told in capitals", (t) => {
+  t.regex(linesOf({ flush: [] }), /a commit is flushed: BY NO STANDBY/);
+  t.regex(linesOf({ members: undefined }), /PATRONI DOES NOT ANSWER/);
+  t.regex(linesOf({ etcd: false }), /NO MAJORITY/);
+  t.regex(
+    linesOf({ certificates: { node: -2 } }),
+    /certificate node: ENDED 2 days ago; \.\/twofold certificates renew/,
+  );
 });

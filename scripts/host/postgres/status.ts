@@ -4,6 +4,7 @@ import { CERTIFICATE_ROLES, type EtcdDocument, type PostgresDocument, tlsFiles }
 import { isHealthy } from "../etcd/facts.ts";
 import { readText } from "../read.ts";
 import { daysLeft } from "../tls/certificate.ts";
+import { type FlushLatency, type MemberCopy, measureFlush, readCopy } from "./copy.ts";
 import { type PatroniMember, readMembers } from "./patroni.ts";
 
 export interface ClusterStatus {
@@ -11,6 +12,10 @@ export interface ClusterStatus {
   members: PatroniMember[] | undefined;
   /** This host's part. */
   postgres: boolean;
+  /** What this host's member has of the wallet; undefined if it does not answer, or if the host has none. */
+  copy: MemberCopy | undefined;
+  /** Of each standby, on the primary's host. */
+  flush: FlushLatency[] | undefined;
   /** Whether this host's member of etcd answers with a majority; undefined if the host has none. */
   etcd: boolean | undefined;
   /** Whole days until each certificate of the host ends. */
@@ -21,12 +26,15 @@ export async function readClusterStatus(
   etcd: EtcdDocument | undefined,
   postgres: PostgresDocument | undefined,
 ): Promise<ClusterStatus> {
-  const [members, majority, certificates] = await Promise.all([
+  const [members, copy, majority, certificates] = await Promise.all([
     postgres === undefined ? undefined : readMembers(),
+    postgres === undefined ? undefined : readCopy(postgres.node.role),
     etcd === undefined ? undefined : isHealthy(),
     readCertificateDays(),
   ]);
-  return { members, postgres: postgres !== undefined, etcd: majority, certificates };
+  const isPrimary = members?.some(({ name, role }) => name === postgres?.host && role === "leader");
+  const flush = isPrimary ? await measureFlush() : undefined;
+  return { members, postgres: postgres !== undefined, copy, flush, etcd: majority, certificates };
 }
 
 async function readCertificateDays(): Promise<ClusterStatus["certificates"]> {
