@@ -13,10 +13,16 @@ const IMAGE_BYTES = 2 ** 30;
 
 export const run = (program: string, ...words: string[]) => execFileSync(program, words, { encoding: "utf8" }).trim();
 
-/** A filesystem over `images` files in `directory`, mounted below it; its mount point. */
-export function mountNew(directory: string, name: string, images: number, mkfs: (devices: string[]) => void): string {
+/** A filesystem over `images` files in `store`, mounted below `directory`; its mount point. */
+export function mountNew(
+  directory: string,
+  name: string,
+  images: number,
+  mkfs: (devices: string[]) => void,
+  store = directory,
+): string {
   const devices = Array.from({ length: images }, (_, index) => {
-    const file = join(directory, `${name}-${index}.img`);
+    const file = join(store, `${name}-${index}.img`);
     writeFileSync(file, "");
     truncateSync(file, IMAGE_BYTES);
     return run("losetup", "--find", "--show", file);
