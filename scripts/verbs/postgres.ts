@@ -1,7 +1,9 @@
 /** `./twofold switchover`, `failover`, `reinit`: changes of the PostgreSQL cluster, made through Patroni on one of its members. */
 import type { HostStatus } from "../host/commands/status.ts";
 import { EXIT } from "../host/contract.ts";
+import { highestMark } from "../host/gate/decide.ts";
 import type { ChangeReport } from "../host/postgres/change.ts";
+import type { MemberCopy } from "../host/postgres/copy.ts";
 import type { PatroniMember } from "../host/postgres/patroni.ts";
 import { Refusal } from "../host/stage.ts";
 import { ask, callHost, lacksProgram, lastLines, parseLastLine } from "./ask.ts";
@@ -23,8 +25,8 @@ export async function switchover(member: string | undefined, options: Options): 
 export async function failover(member: string, options: Asking): Promise<number> {
   const stack = loadStack(options);
   requireMember(stack, member);
-  const seen = await askMembers(stack);
-  process.stderr.write(failoverText(member, seen));
+  const [seen, marked] = await Promise.all([askMembers(stack), askWitness(stack)]);
+  process.stderr.write(failoverText(member, seen, marked));
   if (!options.yes && !(await confirmed(`Promote ${member}?`))) return declined();
   return change(stack.host(member), ["failover", member], options);
 }
@@ -71,6 +73,7 @@ interface Seen {
   /** Why it can't be told, where it can't. */
   error?: string;
   members: PatroniMember[];
+  copy?: MemberCopy | undefined;
 }
 
 async function askMembers(stack: LoadedStack): Promise<Seen[]> {
@@ -80,11 +83,20 @@ async function askMembers(stack: LoadedStack): Promise<Seen[]> {
       const answer = await ask<HostStatus>(host, ["status"], stack.documents(host));
       if (answer.kind !== "answer") return { host: name, error: answer.error.split("\n")[0] ?? "", members: [] };
       const members = answer.value.cluster?.members;
+      const copy = answer.value.cluster?.copy;
       return members === undefined
-        ? { host: name, error: "its Patroni does not answer", members: [] }
-        : { host: name, members };
+        ? { host: name, error: "its Patroni does not answer", members: [], copy }
+        : { host: name, members, copy };
     }),
   );
+}
+
+/** The highest data_version that a witness has seen; undefined if none can be asked. */
+async function askWitness(stack: LoadedStack): Promise<number | undefined> {
+  const host = stack.host(stack.topology.node.host);
+  const answer = await ask<HostStatus>(host, ["status"], stack.documents(host));
+  const witnesses = answer.kind === "answer" ? (answer.value.gate?.seen.witnesses ?? []) : [];
+  return highestMark(witnesses)?.mark.dataVersion;
 }
 
 /** The first member whose Patroni answers. */
@@ -102,25 +114,41 @@ async function answeringHost(stack: LoadedStack): Promise<Host> {
 }
 
 /** What an operator has to know before promoting a member. Pure. */
-export function failoverText(member: string, seen: Seen[]): string {
+export function failoverText(member: string, seen: Seen[], marked: number | undefined): string {
   const silent = seen.filter(({ error }) => error !== undefined);
   const members = seen.find(({ error }) => error === undefined)?.members ?? [];
   const chosen = members.find(({ name }) => name === member);
   const synchronous = chosen?.role === "sync_standby" || chosen?.role === "quorum_standby";
   return [
-    ...members.map(
-      ({ name, role, state, timeline, lag }) =>
-        `  ${name}: ${role}, ${state}, timeline ${timeline ?? "unknown"}, ${lag ?? 0} bytes behind`,
-    ),
+    ...members.map(({ name, role, state, timeline }) => {
+      const copy = seen.find(({ host }) => host === name)?.copy;
+      const has =
+        copy === undefined
+          ? "wallet NOT SEEN"
+          : `data_version ${copy.dataVersion ?? "none"}, log up to ${copy.position}`;
+      return `  ${name}: ${role}, ${state}, timeline ${timeline ?? "unknown"}, ${has}`;
+    }),
     ...silent.map(({ host, error }) => `  ${host}: NOT SEEN (${error})`),
+    `  witness: ${marked === undefined ? "NOT SEEN" : `data_version ${marked} or more`}`,
     synchronous
       ? `${member} was synchronous when this was last known: it has every acknowledged commit.`
       : `${member} IS NOT SYNCHRONOUS: commits that were acknowledged may be missing on it. For a Lightning node that is an old state: a peer may take all the money of its channels. Bring a synchronous member back instead if there is any way to.`,
+    ...behindWitness(member, seen, marked),
     ...(silent.length > 0
       ? [`What ${silent.map(({ host }) => host).join(" and ")} has and ${member} has not is lost for good.`]
       : []),
     "",
   ].join("\n");
+}
+
+function behindWitness(member: string, seen: Seen[], marked: number | undefined): string[] {
+  const version = seen.find(({ host }) => host === member)?.copy?.dataVersion ?? undefined;
+  if (marked === undefined || version === undefined) return [];
+  if (version >= marked)
+    return [`Its wallet is not older than what the witness has seen; the witness may be some commits late.`];
+  return [
+    `ITS WALLET IS OLDER: at least ${marked - version} acknowledged commits would be lost (data_version ${version}, the witness has seen ${marked}). The gate will refuse to start lightningd on it.`,
+  ];
 }
 
 async function change(host: Host, words: string[], options: Options): Promise<number> {

@@ -82,14 +82,32 @@ export async function switchover(candidate: string | undefined, say: Say): Promi
   return settle(say);
 }
 
-/** Promotes a member although there is no healthy primary. */
+/** Promotes a member where there is no healthy primary. */
 export async function failover(candidate: string | undefined, say: Say): Promise<ChangeReport> {
   const members = await membersNow();
   const chosen = requireMember(members, candidate, "a failover names the member to be promoted");
+  const primary = members.find((member) => member.role === "leader" && takesPart(member));
+  if (primary !== undefined)
+    throw new Refusal({
+      code: "PG-HAS-PRIMARY",
+      what: "the cluster has a primary that runs",
+      received: words(members),
+      why: "a failover promotes a member whether or not it has every acknowledged commit; a switchover loses nothing",
+      fix: `./twofold switchover ${chosen.name}`,
+    });
   say(`promoting ${chosen.name} (${chosen.role}, ${chosen.state}); members: ${words(members)}`);
   const answer = await askPatroni("POST", "/failover", { candidate: chosen.name }, ANSWER_MS);
   if (answer?.status !== 200) throw new Error(`Patroni did not promote it: ${answer?.value ?? "no answer"}`);
-  return settle(say);
+  // Those that are dead do not come back by this, so nobody is waited for but the new primary.
+  const now = await waitFor(
+    (list) => list.some((m) => m.name === chosen.name && m.role === "leader" && takesPart(m)),
+    SETTLE_MS,
+    say,
+  );
+  const report = reportOf(now, say);
+  if (!now.some(isSynchronous))
+    say("no standby is synchronous: commits wait, and lightningd does not start, until another member is back");
+  return report;
 }
 
 /** Makes this host's standby anew from the primary. Its present data is thrown away. */
@@ -124,6 +142,10 @@ async function settle(say: Say, limit = SETTLE_MS): Promise<ChangeReport> {
     limit,
     say,
   );
+  return reportOf(members, say);
+}
+
+function reportOf(members: PatroniMember[], say: Say): ChangeReport {
   const primary = primaryOf(members)?.name;
   say(`${primary} is the primary; ${words(members)}`);
   return { primary, members };
