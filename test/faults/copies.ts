@@ -32,10 +32,13 @@ export function placesOf(topology: Topology, machines: Machine[]): { main: Place
   const directory = replicaDirectoryOnItsHost(topology);
   if (directory === undefined) throw new Error("the topology has no replica");
   return {
-    main: placeOf(machines, topology.node.host, mainDatabase(topology)),
+    main: mainPlace(topology, machines),
     replica: placeOf(machines, replicaHost(topology) ?? "", `${directory}/${DATABASE_FILE}`),
   };
 }
+
+export const mainPlace = (topology: Topology, machines: Machine[]): Place =>
+  placeOf(machines, topology.node.host, mainDatabase(topology));
 
 function placeOf(machines: Machine[], name: string, path: string): Place {
   const host = machines.find((machine) => machine.name === name);
@@ -76,12 +79,16 @@ export async function writesReplica(mode: "wal" | "delete", main: Place, replica
 }
 
 /** SHA-256, mode and owner of main, replica, their journals and hsm_secret; "absent" for what is not there. */
-export async function fingerprintOf(topology: Topology, main: Place, replica: Place): Promise<Record<string, string>> {
+export async function fingerprintOf(
+  topology: Topology,
+  main: Place,
+  replica: Place | undefined,
+): Promise<Record<string, string>> {
   const files = (path: string) => SUFFIXES.map((suffix) => path + suffix);
   const all: [Place, string][] = [
     ...files(main.path).map((path): [Place, string] => [main, path]),
     [main, `${networkDirectory(topology)}/hsm_secret`],
-    ...files(replica.path).map((path): [Place, string] => [replica, path]),
+    ...(replica ? files(replica.path).map((path): [Place, string] => [replica, path]) : []),
   ];
   const found: Record<string, string> = {};
   for (const [place, path] of all) found[`${place.host.name}:${path}`] = await at(place, path, digest);

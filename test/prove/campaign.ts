@@ -4,12 +4,20 @@
  * not by the gate's own code.
  */
 import { setTimeout as delay } from "node:timers/promises";
-import { journalMode } from "../../components/topology/places.ts";
+import { journalMode, replicaOf } from "../../components/topology/places.ts";
 import type { Topology } from "../../components/topology/schema.ts";
 import type { Failure } from "../../components/topology/survival/row.ts";
 import { setupOf } from "../../components/topology/survival/situation.ts";
 import { survivalTable } from "../../components/topology/survival.ts";
-import { type Copy, fingerprintOf, type Place, placesOf, readCopy, writesReplica } from "../faults/copies.ts";
+import {
+  type Copy,
+  fingerprintOf,
+  mainPlace,
+  type Place,
+  placesOf,
+  readCopy,
+  writesReplica,
+} from "../faults/copies.ts";
 import { meetsErrors, pullDisk, returnDisk, scrubVolume } from "../faults/disks.ts";
 import { gateDecides, highestMark, nodeAnswers, type Verdict } from "../faults/gate.ts";
 import { cutLink, healLinks } from "../faults/links.ts";
@@ -21,19 +29,22 @@ import type { Random } from "../faults/seed.ts";
 import { eventually, type Lab } from "../helpers/lab.ts";
 import { LightningdClient } from "../helpers/lightningd-client.ts";
 
+/** The replica is on another host, on another disk of the node's, or there is none and RAID-1 alone has to hold. */
+export type TopologyKind = "remote" | "local" | "alone";
+
 /** What can happen, how often in a hundred, and the row of the survival table that says what it costs. */
 interface Kind {
-  share: { remote: number; local: number };
+  share: Record<TopologyKind, number>;
   failure?: Failure;
 }
 const FAULTS = {
-  "power cut of the node": { share: { remote: 30, local: 60 }, failure: "power-node" },
-  "power cut of the replica's host": { share: { remote: 12, local: 0 }, failure: "other-host" },
-  "power cut of both": { share: { remote: 26, local: 0 }, failure: "power-all" },
-  "kill -9": { share: { remote: 12, local: 18 } },
-  "host kill": { share: { remote: 8, local: 12 } },
-  "link cut": { share: { remote: 4, local: 0 }, failure: "network" },
-  "disk pull": { share: { remote: 8, local: 10 }, failure: "disk" },
+  "power cut of the node": { share: { remote: 30, local: 60, alone: 60 }, failure: "power-node" },
+  "power cut of the replica's host": { share: { remote: 12, local: 0, alone: 0 }, failure: "other-host" },
+  "power cut of both": { share: { remote: 26, local: 0, alone: 0 }, failure: "power-all" },
+  "kill -9": { share: { remote: 12, local: 18, alone: 18 } },
+  "host kill": { share: { remote: 8, local: 12, alone: 12 } },
+  "link cut": { share: { remote: 4, local: 0, alone: 0 }, failure: "network" },
+  "disk pull": { share: { remote: 8, local: 10, alone: 10 }, failure: "disk" },
 } as const satisfies Record<string, Kind>;
 export type Fault = keyof typeof FAULTS;
 const NAMES = Object.keys(FAULTS) as Fault[];
@@ -52,7 +63,7 @@ export interface Cut {
 }
 
 /** Each fault in its share, and each that applies at least once; in an order, at moments and after delays that the seed decides. */
-export function planCuts(random: Random, total: number, kind: "remote" | "local"): Cut[] {
+export function planCuts(random: Random, total: number, kind: TopologyKind): Cut[] {
   const applying = NAMES.filter((name) => FAULTS[name].share[kind] > 0);
   const more = applying.flatMap((name) =>
     Array<Fault>(Math.max(0, Math.floor((FAULTS[name].share[kind] * total) / 100) - 1)).fill(name),
@@ -63,7 +74,8 @@ export function planCuts(random: Random, total: number, kind: "remote" | "local"
   return random.shuffled(faults.slice(0, total)).map((fault, index) => ({
     fault,
     // A lightningd that stands still would not notice a lost link, nor go on without a disk.
-    moment: index % 2 === 1 ? "idle" : index % 4 === 0 && !needsMovement(fault) ? "between" : "load",
+    moment:
+      index % 2 === 1 ? "idle" : index % 4 === 0 && kind !== "alone" && !needsMovement(fault) ? "between" : "load",
     delay: index % 4 === 1 ? 0 : random.between(0, 1500),
     count: random.between(1, 12),
   }));
@@ -125,7 +137,7 @@ export class Campaign {
   readonly node: Machine;
   readonly others: Machine[];
   readonly main: Place;
-  readonly replica: Place;
+  readonly #replica: Place | undefined;
   readonly outcomes: Outcome[] = [];
   readonly #watch: LightningdWatch;
   readonly #seed: string;
@@ -146,9 +158,8 @@ export class Campaign {
     if (node === undefined) throw new Error("the lab has no hosts");
     this.node = node;
     this.others = others;
-    const { main, replica } = placesOf(this.topology, machines);
-    this.main = main;
-    this.replica = replica;
+    this.main = mainPlace(this.topology, machines);
+    this.#replica = replicaOf(this.topology) && placesOf(this.topology, machines).replica;
     this.#seed = seed;
     this.#watch = watch;
     this.#log = log;
@@ -161,8 +172,15 @@ export class Campaign {
     return new Campaign(lab, seed, await LightningdWatch.start(machines[0] as Machine), machines, log);
   }
 
-  get kind(): "remote" | "local" {
-    return this.replica.host === this.node ? "local" : "remote";
+  get kind(): TopologyKind {
+    if (this.#replica === undefined) return "alone";
+    return this.#replica.host === this.node ? "local" : "remote";
+  }
+
+  /** @throws if the topology has none */
+  get replica(): Place {
+    if (this.#replica === undefined) throw new Error("the topology has no replica");
+    return this.#replica;
   }
 
   /** As the survival table and the proofs name it. */
@@ -285,13 +303,13 @@ export class Campaign {
   }
 
   async #make(fault: Exclude<Fault, "disk pull">): Promise<Made> {
-    const { node, replica } = this;
+    const { node } = this;
     switch (fault) {
       case "power cut of the node":
       case "power cut of the replica's host":
       case "power cut of both": {
         const hosts =
-          fault === "power cut of both" ? this.hosts : [fault === "power cut of the node" ? node : replica.host];
+          fault === "power cut of both" ? this.hosts : [fault === "power cut of the node" ? node : this.replica.host];
         const { from } = await cutPower(hosts);
         return { from, bringBack: () => powerOn(hosts) };
       }
@@ -302,7 +320,7 @@ export class Campaign {
         await killHost(node);
         return { bringBack: () => powerOn([node]) };
       case "link cut":
-        await cutLink(node, replica.host);
+        await cutLink(node, this.replica.host);
         await eventually("lightningd has noticed that the replica is gone", UNREACHABLE_SECONDS, async () => {
           return (await lightningds(node)).length === 0;
         });
@@ -352,20 +370,20 @@ export class Campaign {
     since: number,
     { bringBack }: Made,
   ): Promise<Omit<Outcome, "cut" | "sinceAcknowledged" | "seconds">> {
-    const replica = await readCopy(this.replica);
+    const replica = this.#replica && (await readCopy(this.#replica));
     const main = await readCopy(this.main);
     for (const label of acknowledged) this.#standing.add(label);
     const missing = (copy: Copy) => {
       const labels = new Set(copy.labels);
       return [...this.#standing].filter((label) => !labels.has(label));
     };
-    const newest = replica.dataVersion > main.dataVersion ? replica : main;
+    const newest = replica && replica.dataVersion > main.dataVersion ? replica : main;
     const lost = missing(newest);
     const lostByMain = missing(main);
     this.#holdsPromise(cut.fault, lost, lostByMain, acknowledged);
     for (const label of lost) this.#standing.delete(label);
 
-    const before = await fingerprintOf(this.topology, this.main, this.replica);
+    const before = await fingerprintOf(this.topology, this.main, this.#replica);
     // As long as the node is down: it moves on as soon as it is up.
     const mark = await highestMark(this.hosts, this.topology);
     await bringBack();
@@ -373,7 +391,7 @@ export class Campaign {
     const expected = this.#expectedOf(main, replica, mark);
     if (gate.code !== expected)
       throw new Error(
-        `the gate said ${gate.code}, expected ${expected}: main ${main.dataVersion}, replica ${replica.dataVersion}`,
+        `the gate said ${gate.code}, expected ${expected}: main ${main.dataVersion}, replica ${replica?.dataVersion}`,
       );
     if (gate.verdict === "refuse") await this.#restore(before);
     const labels = new Set(await nodeAnswers(this.node, this.topology, ANSWER_SECONDS));
@@ -400,17 +418,17 @@ export class Campaign {
   }
 
   /** safety.md's table, for what a crash can leave. */
-  #expectedOf(main: Copy, replica: Copy, mark: number | undefined): string {
-    if (replica.dataVersion > main.dataVersion) return "REPLICA_NEWER";
+  #expectedOf(main: Copy, replica: Copy | undefined, mark: number | undefined): string {
+    if (replica && replica.dataVersion > main.dataVersion) return "REPLICA_NEWER";
     if (mark === undefined) return "WITNESS_MISSING";
     if (mark > main.dataVersion) return "ROLLED_BACK";
-    const behind = main.dataVersion - replica.dataVersion;
+    const behind = main.dataVersion - (replica ?? main).dataVersion;
     return behind === 0 ? "COPIES_AGREE" : behind === 1 ? "REPLICA_BEHIND" : "REPLICA_ANEW";
   }
 
   /** After a refusal nothing was touched; the verb that it points to brings the node back. */
   async #restore(before: Record<string, string>): Promise<void> {
-    const after = await fingerprintOf(this.topology, this.main, this.replica);
+    const after = await fingerprintOf(this.topology, this.main, this.#replica);
     const changed = Object.keys(before).filter((file) => before[file] !== after[file]);
     if (changed.length > 0) throw new Error(`the gate refused, and yet ${changed.join(", ")} changed`);
     const restored = await this.lab.verb("restore", "replica");

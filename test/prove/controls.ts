@@ -20,7 +20,7 @@ const LIBRARY = "libeatmydata.so";
 
 /**
  * lightningd with every fsync turned into nothing, then a power cut of all hosts after an acknowledged commit.
- * @returns acknowledged labels that neither copy has. The hosts stay off: this node is lost.
+ * @returns acknowledged labels that no copy has. The hosts stay off: this node is lost.
  */
 export async function withoutFsync(campaign: Campaign): Promise<string[]> {
   const { node, topology } = campaign;
@@ -37,8 +37,8 @@ export async function withoutFsync(campaign: Campaign): Promise<string[]> {
   await Promise.all(campaign.hosts.map((host) => host.exec("sync")));
   const acknowledged = await acknowledge(campaign, "control-fsync");
   await cutPower(campaign.hosts);
-  const [main, replica] = [await readCopy(campaign.main), await readCopy(campaign.replica)];
-  const left = new Set([...main.labels, ...replica.labels]);
+  const copies = campaign.kind === "alone" ? [campaign.main] : [campaign.main, campaign.replica];
+  const left = new Set((await Promise.all(copies.map(readCopy))).flatMap(({ labels }) => labels));
   return acknowledged.filter((label) => !left.has(label));
 }
 

@@ -3,7 +3,7 @@ import fc from "fast-check";
 import { Random } from "../faults/seed.ts";
 import { type Cut, type Outcome, planCuts, sightings } from "../prove/campaign.ts";
 
-const kinds = fc.constantFrom("remote" as const, "local" as const);
+const kinds = fc.constantFrom("remote" as const, "local" as const, "alone" as const);
 const REMOTE_ONLY = ["power cut of the replica's host", "power cut of both", "link cut"];
 
 test("one seed plans the same cuts, and another one others", (t) => {
@@ -46,6 +46,7 @@ test("half of the cuts come when the node is idle, and none between main and rep
       t.is(idle, Math.floor(total / 2));
       const between = plan.filter(({ moment }) => moment === "between").map(({ fault }) => fault);
       t.false(between.includes("link cut") || between.includes("disk pull"));
+      if (kind === "alone") t.deepEqual(between, [], "there is no replica to be between");
     }),
   );
 });
