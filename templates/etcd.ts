@@ -2,9 +2,13 @@
 import { isIP } from "node:net";
 import { CLUSTER_PORTS, type ClusterMember, type EtcdDocument, TLS, tlsFiles } from "../scripts/host/contract.ts";
 import { fillTemplate } from "./load.ts";
+import { mountUnitName } from "./systemd.ts";
 
 /** Beside the package's own default directory, so that a store the package began is never taken for the cluster's. */
-export const etcdDataDirectory = (cluster: string) => `/var/lib/etcd/${cluster}`;
+export const etcdDefaultDirectory = (cluster: string) => `/var/lib/etcd/${cluster}`;
+/** On the host's volume, if it has one; then the default place is a symlink to it. */
+export const etcdDataDirectory = ({ cluster, volume }: Pick<EtcdDocument, "cluster" | "volume">) =>
+  volume === undefined ? etcdDefaultDirectory(cluster) : `${volume}/etcd/${cluster}`;
 
 /** The name in a certificate that says that its holder is a peer of etcd. */
 export const etcdPeerName = (cluster: string) => `etcd-peer.${cluster}.twofold`;
@@ -30,7 +34,7 @@ export function renderEtcdDefault(document: EtcdDocument, state: "new" | "existi
     name: host,
     cluster,
     state,
-    dataDirectory: etcdDataDirectory(cluster),
+    dataDirectory: etcdDataDirectory(document),
     initialCluster: members.map((member) => `${member.host}=${etcdPeerUrl(member)}`).join(","),
     peerUrl: etcdPeerUrl(own),
     clientUrl: etcdClientUrl(own),
@@ -42,8 +46,15 @@ export function renderEtcdDefault(document: EtcdDocument, state: "new" | "existi
   });
 }
 
-export function renderEtcdUnit({ cluster }: EtcdDocument): string {
-  return fillTemplate("etcd-unit.conf", { dataDirectory: etcdDataDirectory(cluster) });
+export function renderEtcdUnit({ cluster, volume }: EtcdDocument): string {
+  // A symlink is there whether its volume is mounted or not: that is waited for (member-volume.conf), and a failed condition never is.
+  const condition = volume === undefined ? "ConditionPathExists" : "ConditionPathIsSymbolicLink";
+  return fillTemplate("etcd-unit.conf", { begun: `${condition}=${etcdDefaultDirectory(cluster)}` });
+}
+
+/** A further drop-in for a unit whose data lies on a volume. */
+export function renderMemberVolume(volume: string): string {
+  return fillTemplate("member-volume.conf", { volume, mountUnit: mountUnitName(volume) });
 }
 
 /** Keeps unattended-upgrades(8) away from packages; an administrator's own `apt upgrade` goes on as ever. */

@@ -4,8 +4,9 @@ import { CLUSTER_PORTS, type ClusterMember, type PostgresDocument, TLS, tlsFiles
 import { fillTemplate } from "./load.ts";
 
 export const binDirectory = (version: number) => `/usr/lib/postgresql/${version}/bin`;
-export const dataDirectory = ({ version, cluster }: Pick<PostgresDocument, "version" | "cluster">) =>
-  `/var/lib/postgresql/${version}/${cluster}`;
+/** As Debian lays out its clusters; on the host's volume, if it has one. */
+export const dataDirectory = ({ version, cluster, volume }: Pick<PostgresDocument, "version" | "cluster" | "volume">) =>
+  `${volume ?? "/var/lib"}/postgresql/${version}/${cluster}`;
 
 /** "host:port", an IPv6 address in brackets. */
 const at = (address: string, port: number) => `${isIP(address) === 6 ? `[${address}]` : address}:${port}`;

@@ -76,20 +76,21 @@ export function witnessHosts(topology: Topology): string[] {
 
 /** A BTRFS volume on a host, with the name that messages use. */
 export interface PlacedVolume {
-  name: "lightning" | "replica";
+  name: "lightning" | "replica" | "database";
   spec: VolumeSpec;
   /** The key of the stack's config that declares it. */
   path: string;
 }
 
-/** The volumes of a host: the node's on the node's host, and the host's own. */
+/** The volumes of a host: the node's on the node's host, and the host's own, which holds a replica or the data of the cluster's members. */
 export function volumesOf(topology: Topology, host: string): PlacedVolume[] {
   const own = topology.hosts[host]?.volume;
+  const name = topology.node.wallet.kind === "postgres" ? ("database" as const) : ("replica" as const);
   return [
     ...(host === topology.node.host
       ? [{ name: "lightning" as const, spec: topology.node.volume, path: "twofold:node.volume" }]
       : []),
-    ...(own ? [{ name: "replica" as const, spec: own, path: `twofold:hosts.${host}.volume` }] : []),
+    ...(own ? [{ name, spec: own, path: `twofold:hosts.${host}.volume` }] : []),
   ];
 }
 

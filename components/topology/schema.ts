@@ -89,7 +89,9 @@ export const hostSchema = z.strictObject({
   rented: z.boolean().default(false).describe("True where somebody else than the operator can read the host's disks."),
   volume: volumeSchema
     .optional()
-    .describe("A volume of this host's own for the replica that it keeps, apart from the node's volume."),
+    .describe(
+      "A volume of this host's own, apart from the node's volume: for the replica that it keeps, or for the data of its members of PostgreSQL and etcd.",
+    ),
 });
 
 /** One line of lightningd's config file each: a line break would smuggle in another option. */

@@ -42,7 +42,7 @@ export interface BaseDocument {
 
 /** One BTRFS filesystem over several devices. */
 export interface VolumeDocument {
-  /** A word for messages, unique on the host: "lightning", "replica". */
+  /** A word for messages, unique on the host: "lightning", "replica", "database". */
   name: string;
   /** Filesystem UUID, derived from the topology so that it is known before mkfs. */
   uuid: string;
@@ -164,6 +164,8 @@ export interface EtcdDocument {
   host: string;
   /** The cluster's name: etcd's token, directory names, Patroni's scope. */
   cluster: string;
+  /** Mount point of the volume that holds the member's data; without it that is on the root disk. */
+  volume?: string;
   members: ClusterMember[];
   identity: ClusterIdentity;
 }
@@ -173,6 +175,8 @@ export interface PostgresDocument {
   stage: "postgres";
   host: string;
   cluster: string;
+  /** Mount point of the volume that holds the member's data; without it that is on the root disk. */
+  volume?: string;
   /** PostgreSQL's major version, one for all members. */
   version: number;
   members: ClusterMember[];

@@ -101,13 +101,24 @@ const identity = z.strictObject({
   names: z.array(z.string().check(z.regex(/^[A-Za-z0-9.:-]{1,253}$/, "a DNS name or an IP address"))),
 });
 
-const etcd = z.strictObject({ stage: z.literal("etcd"), host: text, cluster: unitWord, members, identity });
+/** It stands in a unit file, where it has to be one word. */
+const mountPoint = z.string().check(z.regex(/^(\/[^\s/%$\\'"]+)+$/, "an absolute path without white space"));
+
+const etcd = z.strictObject({
+  stage: z.literal("etcd"),
+  host: text,
+  cluster: unitWord,
+  volume: z.exactOptional(mountPoint),
+  members,
+  identity,
+});
 
 const roleName = z.string().check(z.regex(/^[a-z][a-z0-9_-]{0,62}$/, "a role's name, as PostgreSQL takes it"));
 const postgres = z.strictObject({
   stage: z.literal("postgres"),
   host: text,
   cluster: unitWord,
+  volume: z.exactOptional(mountPoint),
   version: z.int(),
   members,
   etcd: members,

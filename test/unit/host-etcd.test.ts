@@ -5,7 +5,13 @@ import { ETCD, type EtcdFacts, etcdPaths } from "../../scripts/host/etcd/facts.t
 import { DATA_OWNERSHIP, etcdItems, planEtcd } from "../../scripts/host/etcd/plan.ts";
 import { parseMember } from "../../scripts/host/etcd/stage.ts";
 import type { Entry } from "../../scripts/host/read.ts";
-import { etcdDataDirectory, etcdPeerName, renderEtcdDefault, renderEtcdUnit } from "../../templates/etcd.ts";
+import {
+  etcdDataDirectory,
+  etcdPeerName,
+  renderEtcdDefault,
+  renderEtcdUnit,
+  renderMemberVolume,
+} from "../../templates/etcd.ts";
 import { postgresConfig, valid } from "../helpers/topologies.ts";
 
 function documentOf(host: string): EtcdDocument {
@@ -14,7 +20,9 @@ function documentOf(host: string): EtcdDocument {
   return document;
 }
 
-const document = documentOf("vault");
+const document = documentOf("eve");
+/** Its host has a volume of its own. */
+const onVolume = documentOf("vault");
 const unit = {
   load: "loaded",
   active: "active",
@@ -25,25 +33,28 @@ const unit = {
   startedAt: 1,
 };
 
-function bareHost(): EtcdFacts {
+function bareHost(document = documentOf("eve")): EtcdFacts {
   const key: Entry = { kind: "file", owner: "root", group: "root", mode: "0600", content: "" };
   return {
     entries: new Map(etcdPaths(document).map((path) => [path, path.endsWith(".key") ? key : undefined])),
     installed: new Set(),
     unit: undefined,
     certificateProblem: undefined,
+    data: { mounted: true, holds: false, elsewhere: [] },
     healthy: false,
   };
 }
 
 /** The facts that a host would give after the plan was carried out. */
-function after(facts: EtcdFacts): EtcdFacts {
+function after(facts: EtcdFacts, document = documentOf("eve")): EtcdFacts {
   const entries = new Map(facts.entries);
   for (const action of planEtcd(facts, document)) {
     if (action.kind === "write-file")
       entries.set(action.path, { kind: "file", ...action.ownership, content: action.content });
     if (action.kind === "etcd/make-data")
-      entries.set(etcdDataDirectory(document.cluster), { kind: "directory", ...DATA_OWNERSHIP });
+      entries.set(etcdDataDirectory(document), { kind: "directory", ...DATA_OWNERSHIP });
+    if (action.kind === "make-symlink")
+      entries.set(action.path, { kind: "symlink", owner: "root", group: "root", mode: "0777", target: action.target });
     if (action.kind === "make-directory") entries.set(action.path, { kind: "directory", ...action.ownership });
     if (action.kind === "set-ownership") {
       const entry = entries.get(action.path);
@@ -57,9 +68,9 @@ test("on a bare host the drop-in stands before the package, which would start a 
   const actions = planEtcd(bareHost(), document);
   const at = (item: string) => actions.findIndex((action) => action.item === item);
   t.true(at(`file:${ETCD.dropIn}`) >= 0 && at(`file:${ETCD.dropIn}`) < at("package:etcd-server"));
-  t.true(at("package:etcd-server") < at(`directory:${etcdDataDirectory(document.cluster)}`));
+  t.true(at("package:etcd-server") < at(`directory:${etcdDataDirectory(document)}`));
   t.is(actions.at(-1)?.kind, "etcd/start");
-  t.true(renderEtcdUnit(document).includes(`ConditionPathExists=${etcdDataDirectory(document.cluster)}`));
+  t.true(renderEtcdUnit(document).includes(`ConditionPathExists=${etcdDataDirectory(document)}`));
 });
 
 test("a second pass changes nothing", (t) => {
@@ -101,7 +112,7 @@ test("a member that has no majority is started again until it has one", (t) => {
 
 test("a member without data asks the others before it makes any", (t) => {
   const facts = after(bareHost());
-  facts.entries.set(etcdDataDirectory(document.cluster), undefined);
+  facts.entries.set(etcdDataDirectory(document), undefined);
   t.deepEqual(
     planEtcd({ ...facts, healthy: false }, document).map(({ kind }) => kind),
     ["etcd/make-data", "etcd/start"],
@@ -143,4 +154,37 @@ test("a member that joined a cluster keeps saying so", (t) => {
   const content = renderEtcdDefault(document, "existing");
   facts.entries.set(ETCD.settings, { kind: "file", owner: "root", group: "root", mode: "0644", content });
   t.deepEqual(planEtcd(facts, document), []);
+});
+
+test("on a host with a volume the data lies there, and the unit waits for it", (t) => {
+  const actions = planEtcd(bareHost(onVolume), onVolume);
+  t.is(etcdDataDirectory(onVolume), "/srv/replicas/etcd/alice");
+  t.true(renderEtcdDefault(onVolume, "new").includes("ETCD_DATA_DIR=/srv/replicas/etcd/alice\n"));
+  const at = (item: string) => actions.findIndex((action) => action.item === item);
+  // The package starts what its drop-ins let it, so they are there before it; the symlink says that twofold has begun.
+  t.true(at(`file:${ETCD.volumeDropIn}`) >= 0 && at(`file:${ETCD.volumeDropIn}`) < at("package:etcd-server"));
+  t.true(at("directory:/srv/replicas/etcd/alice") < at("symlink:/var/lib/etcd/alice"));
+  t.true(renderEtcdUnit(onVolume).includes("ConditionPathIsSymbolicLink=/var/lib/etcd/alice\n"));
+  const waits = renderMemberVolume("/srv/replicas");
+  t.true(waits.includes("After=srv-replicas.mount\n"));
+  t.regex(waits, /^ExecStartPre=.*mountpoint.* \/srv\/replicas$/m);
+  const items = new Set(etcdItems(onVolume));
+  for (const { item, kind } of actions) t.true(items.has(item) || kind === "make-directory", item);
+  t.deepEqual(planEtcd(after(bareHost(onVolume), onVolume), onVolume), []);
+});
+
+test("refuses to begin on the empty mount point of a volume that is not mounted", (t) => {
+  const data = { mounted: false, holds: false, elsewhere: [] };
+  t.throws(() => planEtcd({ ...after(bareHost(onVolume), onVolume), data }, onVolume), {
+    message: /MEMBER-VOLUME.*\/srv\/replicas/s,
+  });
+});
+
+test("refuses to leave a member's data behind for another place", (t) => {
+  const data = { mounted: true, holds: false, elsewhere: ["/var/lib/etcd/alice"] };
+  t.throws(() => planEtcd({ ...bareHost(onVolume), data }, onVolume), {
+    message: /MEMBER-DATA-ELSEWHERE.*\/var\/lib\/etcd\/alice.*\/srv\/replicas\/etcd\/alice/s,
+  });
+  // What is left over in an old place keeps nobody from the data that is in the right one.
+  t.notThrows(() => planEtcd({ ...bareHost(onVolume), data: { ...data, holds: true } }, onVolume));
 });

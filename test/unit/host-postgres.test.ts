@@ -59,10 +59,11 @@ const right: RoleFacts = {
 function bareHost(): PostgresFacts {
   const key: Entry = { kind: "file", owner: "root", group: "root", mode: "0600", content: "" };
   return {
-    entries: new Map(postgresPaths().map((path) => [path, path.endsWith(".key") ? key : undefined])),
+    entries: new Map(postgresPaths(document).map((path) => [path, path.endsWith(".key") ? key : undefined])),
     installed: new Set(),
     unit: undefined,
     certificateProblem: undefined,
+    data: { mounted: true, holds: false, elsewhere: [] },
     members: undefined,
     dynamic: undefined,
     roles: undefined,
@@ -221,4 +222,26 @@ test("what is acknowledged waits for a standby, and nothing of it is asynchronou
   // Patroni's own rule; it clamps ttl to 20.
   t.true(shared.ttl >= 20 && shared.loop_wait + 2 * shared.retry_timeout <= shared.ttl);
   t.true(renderRoles().includes(`ALTER ROLE :"role" SET statement_timeout = '0';`));
+});
+
+test("on a host with a volume Patroni keeps its data there, in a directory that it may rename", (t) => {
+  t.is(document.volume, "/srv/replicas");
+  const config = parse(renderPatroni(document)) as { postgresql: { data_dir: string } };
+  t.is(config.postgresql.data_dir, "/srv/replicas/postgresql/17/alice");
+  const parent = planPostgres(bareHost(), document).find(
+    ({ item }) => item === "directory:/srv/replicas/postgresql/17",
+  );
+  t.like(parent, { kind: "make-directory", ownership: { owner: "postgres", mode: "0755" } });
+  const other = parse(renderPatroni(documentOf("eve"))) as { postgresql: { data_dir: string } };
+  t.is(other.postgresql.data_dir, "/var/lib/postgresql/17/alice");
+});
+
+test("refuses to start a member whose volume is away, and one whose data lies elsewhere", (t) => {
+  t.throws(() => planPostgres({ ...primary(), data: { mounted: false, holds: false, elsewhere: [] } }, document), {
+    message: /MEMBER-VOLUME/,
+  });
+  const elsewhere = ["/var/lib/postgresql/17/alice"];
+  t.throws(() => planPostgres({ ...primary(), data: { mounted: true, holds: false, elsewhere } }, document), {
+    message: /MEMBER-DATA-ELSEWHERE.*\/var\/lib\/postgresql\/17\/alice/s,
+  });
 });

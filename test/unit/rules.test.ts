@@ -122,6 +122,15 @@ const BREACHES: Breach[] = [
     },
   },
   {
+    code: "VOLUME_MOUNT_RESERVED",
+    title: "a volume over what the packages of the cluster keep there",
+    paths: ["twofold:hosts.vault.volume.mount"],
+    config: postgresConfig,
+    change: (c) => {
+      c.hosts.vault.volume.mount = "/var/lib/postgresql";
+    },
+  },
+  {
     code: "VOLUME_MOUNT_NESTED",
     title: "a volume inside another one",
     paths: ["twofold:hosts.alice.volume.mount"],

@@ -34,6 +34,12 @@ function peerAddress(topology: Topology, host: string): string {
   return spec.peerAddress ?? spec.address;
 }
 
+/** Mount point of the host's own volume, where it has one: its members' data lies there. */
+export function memberVolume({ hosts }: Topology, host: string): { volume?: string } {
+  const mount = hosts[host]?.volume?.mount;
+  return mount === undefined ? {} : { volume: mount };
+}
+
 /** Common name of the node's certificate; hosts' names have no dot, so no member's is the same. */
 export const nodeCommonName = ({ node }: Topology) => `${node.name}.node`;
 

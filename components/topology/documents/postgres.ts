@@ -1,6 +1,6 @@
 import type { PostgresDocument } from "../../../scripts/host/contract.ts";
 import type { Topology } from "../schema.ts";
-import { clusterIdentity, clusterMembers, nodeCommonName, postgresWallet } from "./cluster.ts";
+import { clusterIdentity, clusterMembers, memberVolume, nodeCommonName, postgresWallet } from "./cluster.ts";
 
 /** Debian 13's. One for all members: a standby of another major version can't follow. */
 export const POSTGRES_VERSION = 17;
@@ -18,6 +18,7 @@ export function postgresDocument(topology: Topology, host: string): PostgresDocu
     stage: "postgres",
     host,
     cluster: topology.node.name,
+    ...memberVolume(topology, host),
     version: POSTGRES_VERSION,
     members: clusterMembers(topology, wallet.members),
     etcd: clusterMembers(topology, wallet.etcd),

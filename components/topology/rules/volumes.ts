@@ -19,7 +19,7 @@ const SYSTEM = [
   "/usr",
 ];
 const OCCUPIED = ["/home", "/mnt", "/media", "/opt", "/srv", "/var", "/var/lib", "/var/log", "/var/tmp", "/var/cache"];
-const OURS = ["/opt/twofold", "/var/lib/twofold", "/var/lib/twofold-replica"];
+const OURS = ["/opt/twofold", "/var/lib/twofold", "/var/lib/twofold-replica", "/var/lib/etcd", "/var/lib/postgresql"];
 
 const reservedMount: Rule = {
   code: "VOLUME_MOUNT_RESERVED",

@@ -1,9 +1,10 @@
 /** What the etcd stage reads of a host. */
 import { dirname } from "node:path";
-import { etcdDataDirectory } from "../../../templates/etcd.ts";
+import { etcdDataDirectory, etcdDefaultDirectory } from "../../../templates/etcd.ts";
 import { CLUSTER_PORTS, type EtcdDocument, TLS, tlsFiles } from "../contract.ts";
+import { type DataPlace, readDataPlace } from "../member-data.ts";
 import { run } from "../process.ts";
-import { type Entry, readEntries, readPackages, readUnits, type Unit } from "../read.ts";
+import { type Entry, readEntries, readPackages, readText, readUnits, type Unit } from "../read.ts";
 import { readCertificateProblem } from "../tls/check.ts";
 
 export const ETCD = {
@@ -11,6 +12,7 @@ export const ETCD = {
   packages: ["etcd-server", "etcd-client"],
   settings: "/etc/default/etcd",
   dropIn: "/etc/systemd/system/etcd.service.d/twofold.conf",
+  volumeDropIn: "/etc/systemd/system/etcd.service.d/twofold-volume.conf",
   aptHold: "/etc/apt/apt.conf.d/60twofold-etcd",
 } as const;
 
@@ -20,17 +22,22 @@ export interface EtcdFacts {
   unit: Unit | undefined;
   /** Why the host's certificate can't serve, undefined if it can. */
   certificateProblem: string | undefined;
+  data: DataPlace;
   /** This member answers and its cluster has a majority. */
   healthy: boolean;
 }
 
-export function etcdPaths({ cluster }: EtcdDocument): string[] {
+export function etcdPaths(document: EtcdDocument): string[] {
+  const directory = etcdDataDirectory(document);
   return [
     ETCD.settings,
     dirname(ETCD.dropIn),
     ETCD.dropIn,
+    ETCD.volumeDropIn,
     ETCD.aptHold,
-    etcdDataDirectory(cluster),
+    etcdDefaultDirectory(document.cluster),
+    dirname(directory),
+    directory,
     tlsFiles("etcd").key,
   ];
 }
@@ -55,11 +62,16 @@ export async function isHealthy(): Promise<boolean> {
 }
 
 export async function readEtcdFacts(document: EtcdDocument): Promise<EtcdFacts> {
-  const [entries, installed, units, certificateProblem] = await Promise.all([
+  const settings = await readText(ETCD.settings);
+  const configured = settings === undefined ? undefined : /^ETCD_DATA_DIR=(.+)$/m.exec(settings)?.[1];
+  // The package's own settings name its own default, which is nobody's data here.
+  const ours = configured?.endsWith(`/${document.cluster}`) ? configured : undefined;
+  const [entries, installed, units, certificateProblem, data] = await Promise.all([
     readEntries(etcdPaths(document)),
     readPackages(ETCD.packages),
     readUnits([ETCD.unit]),
     readCertificateProblem(document.identity),
+    readDataPlace(document.volume, etcdDataDirectory(document), [etcdDefaultDirectory(document.cluster), ours]),
   ]);
   const unit = units.get(ETCD.unit);
   return {
@@ -67,6 +79,7 @@ export async function readEtcdFacts(document: EtcdDocument): Promise<EtcdFacts> 
     installed,
     unit,
     certificateProblem,
+    data,
     healthy: unit?.active === "active" && (await isHealthy()),
   };
 }

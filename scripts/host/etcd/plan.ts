@@ -1,8 +1,15 @@
 /** What is to be done so that this host is a member of the consensus store. Pure. */
 import { dirname } from "node:path";
-import { etcdDataDirectory, renderAptHold, renderEtcdDefault, renderEtcdUnit } from "../../../templates/etcd.ts";
+import {
+  etcdDataDirectory,
+  etcdDefaultDirectory,
+  renderAptHold,
+  renderEtcdDefault,
+  renderEtcdUnit,
+} from "../../../templates/etcd.ts";
 import { type EtcdDocument, type Ownership, tlsFiles } from "../contract.ts";
-import { planDirectory, planFile, ROOT_DIRECTORY } from "../planning.ts";
+import { planMemberVolume, requirePlace } from "../member-data.ts";
+import { planDirectory, planFile, planSymlink, ROOT_DIRECTORY } from "../planning.ts";
 import type { CommonAction, ItemName } from "../stage.ts";
 import { planKeyOwnership, requireCertificate } from "../tls/check.ts";
 import { ETCD, type EtcdFacts } from "./facts.ts";
@@ -22,23 +29,35 @@ const UNIT: ItemName = `unit:${ETCD.unit}`;
 const ACCOUNT = "etcd";
 export const DATA_OWNERSHIP: Ownership = { owner: ACCOUNT, group: ACCOUNT, mode: "0700" };
 
-export function etcdItems({ cluster }: EtcdDocument): ItemName[] {
+export function etcdItems(document: EtcdDocument): ItemName[] {
+  const directory = etcdDataDirectory(document);
   return [
     `file:${ETCD.aptHold}`,
     `file:${ETCD.settings}`,
     `file:${ETCD.dropIn}`,
     ...ETCD.packages.map((name): ItemName => `package:${name}`),
     `key:${tlsFiles("etcd").key}`,
-    `directory:${etcdDataDirectory(cluster)}`,
+    ...(document.volume === undefined
+      ? []
+      : ([
+          `file:${ETCD.volumeDropIn}`,
+          `directory:${dirname(directory)}`,
+          `symlink:${etcdDefaultDirectory(document.cluster)}`,
+        ] as const)),
+    `directory:${directory}`,
     UNIT,
   ];
 }
 
 export function planEtcd(facts: EtcdFacts, document: EtcdDocument): (CommonAction | EtcdAction)[] {
   requireCertificate(document.identity, facts.certificateProblem);
+  requirePlace(ETCD.unit, document, etcdDataDirectory(document), facts.data);
   const entry = (path: string) => facts.entries.get(path);
   const settings = planFile(ETCD.settings, entry(ETCD.settings), settingsOf(facts, document));
-  const dropIn = planFile(ETCD.dropIn, entry(ETCD.dropIn), renderEtcdUnit(document));
+  const dropIn = [
+    ...planFile(ETCD.dropIn, entry(ETCD.dropIn), renderEtcdUnit(document)),
+    ...planMemberVolume(ETCD.volumeDropIn, entry(ETCD.volumeDropIn), document.volume),
+  ];
   return [
     ...planFile(ETCD.aptHold, entry(ETCD.aptHold), renderAptHold(ETCD.packages)),
     ...(entry(dirname(ETCD.dropIn)) === undefined
@@ -70,22 +89,33 @@ function settingsOf({ entries }: EtcdFacts, document: EtcdDocument): string {
   return renderEtcdDefault(document, /^ETCD_INITIAL_CLUSTER_STATE=existing$/m.test(present) ? "existing" : "new");
 }
 
-function planData({ entries }: EtcdFacts, { cluster }: EtcdDocument): (CommonAction | EtcdAction)[] {
-  const directory = etcdDataDirectory(cluster);
+function planData({ entries }: EtcdFacts, document: EtcdDocument): (CommonAction | EtcdAction)[] {
+  const directory = etcdDataDirectory(document);
+  const begun = etcdDefaultDirectory(document.cluster);
   const found = entries.get(directory);
-  if (found !== undefined) return planDirectory(directory, found, DATA_OWNERSHIP);
-  const item: ItemName = `directory:${directory}`;
+  const data: (CommonAction | EtcdAction)[] =
+    found !== undefined
+      ? planDirectory(directory, found, DATA_OWNERSHIP)
+      : [
+          {
+            kind: "etcd/make-data",
+            item: `directory:${directory}`,
+            summary: `make directory ${directory}, and see whether the others know this member`,
+          },
+        ];
+  if (document.volume === undefined) return data;
+  const parent = dirname(directory);
   return [
-    {
-      kind: "etcd/make-data",
-      item,
-      summary: `make directory ${directory}, and see whether the others know this member`,
-    },
+    ...planDirectory(parent, entries.get(parent), ROOT_DIRECTORY),
+    ...data,
+    ...planSymlink(begun, entries.get(begun), directory),
   ];
 }
 
+const changesFile = ({ kind }: CommonAction) => kind === "write-file" || kind === "remove-file";
+
 function planReload(facts: EtcdFacts, dropIn: CommonAction[]): CommonAction[] {
-  const written = dropIn.some((action) => action.kind === "write-file");
+  const written = dropIn.some(changesFile);
   if (!written && !facts.unit?.needsReload) return [];
   const summary = "let systemd read its units again";
   return [{ kind: "daemon-reload", item: UNIT, summary, ...(written ? { consequence: true as const } : {}) }];
@@ -109,7 +139,7 @@ function planRun({ unit, healthy }: EtcdFacts, files: CommonAction[]): (CommonAc
         summary: `start ${ETCD.unit} and wait for a majority, now ${unit?.active === "active" ? "without one" : (unit?.active ?? "not there")}`,
       },
     ];
-  if (files.some((action) => action.kind === "write-file"))
+  if (files.some(changesFile))
     actions.push({
       kind: "etcd/restart",
       item: UNIT,

@@ -38,7 +38,7 @@ interface KnownMember {
  * one that has run, they forget it first, and it joins them as a new one.
  */
 async function makeData(document: EtcdDocument, context: ApplyContext): Promise<void> {
-  const { host, members, cluster } = document;
+  const { host, members } = document;
   const known = await findMember(document);
   if (known?.started) {
     const own = members.find((member) => member.host === host);
@@ -49,7 +49,7 @@ async function makeData(document: EtcdDocument, context: ApplyContext): Promise<
     await must("etcdctl", [...others, "member", "add", host, `--peer-urls=${etcdPeerUrl(own)}`]);
     await writeFileDurably(ETCD.settings, renderEtcdDefault(document, "existing"), ROOT_FILE);
   }
-  await makeDirectory(etcdDataDirectory(cluster), DATA_OWNERSHIP);
+  await makeDirectory(etcdDataDirectory(document), DATA_OWNERSHIP);
 }
 
 /** Undefined where nobody answers, as before the first start, or where the others don't know it. */

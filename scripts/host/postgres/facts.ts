@@ -1,8 +1,10 @@
 /** What the postgres stage reads of a host. */
 import { dirname } from "node:path";
 import { loadTemplate } from "../../../templates/load.ts";
+import { dataDirectory } from "../../../templates/patroni.ts";
 import { type PostgresDocument, tlsFiles } from "../contract.ts";
-import { type Entry, readEntries, readPackages, readUnits, type Unit } from "../read.ts";
+import { type DataPlace, readDataPlace } from "../member-data.ts";
+import { type Entry, readEntries, readPackages, readText, readUnits, type Unit } from "../read.ts";
 import { readCertificateProblem } from "../tls/check.ts";
 import { type PatroniMember, readDynamicConfiguration, readMembers } from "./patroni.ts";
 import { psql } from "./psql.ts";
@@ -11,6 +13,7 @@ export const POSTGRES = {
   unit: "patroni.service",
   config: "/etc/patroni/config.yml",
   dropIn: "/etc/systemd/system/patroni.service.d/twofold.conf",
+  volumeDropIn: "/etc/systemd/system/patroni.service.d/twofold-volume.conf",
   createCluster: "/etc/postgresql-common/createcluster.conf",
   aptHold: "/etc/apt/apt.conf.d/60twofold-postgres",
 } as const;
@@ -37,6 +40,7 @@ export interface PostgresFacts {
   installed: Set<string>;
   unit: Unit | undefined;
   certificateProblem: string | undefined;
+  data: DataPlace;
   /** Undefined while this host's Patroni does not answer. */
   members: PatroniMember[] | undefined;
   /** What etcd has; undefined if this host is not the primary. */
@@ -45,7 +49,13 @@ export interface PostgresFacts {
   roles: RoleFacts | undefined;
 }
 
-export function postgresPaths(): string[] {
+/** Directories on the volume above the data, parents first. Patroni itself makes, removes and renames the data directory. */
+export function postgresParents(document: PostgresDocument): string[] {
+  const parent = dirname(dataDirectory(document));
+  return document.volume === undefined ? [] : [dirname(parent), parent];
+}
+
+export function postgresPaths(document: PostgresDocument): string[] {
   return [
     POSTGRES.createCluster,
     dirname(POSTGRES.createCluster),
@@ -53,7 +63,9 @@ export function postgresPaths(): string[] {
     POSTGRES.config,
     dirname(POSTGRES.config),
     POSTGRES.dropIn,
+    POSTGRES.volumeDropIn,
     dirname(POSTGRES.dropIn),
+    ...postgresParents(document),
     tlsFiles("postgres").key,
   ];
 }
@@ -64,15 +76,19 @@ async function readRoles({ node }: PostgresDocument): Promise<RoleFacts> {
 }
 
 export async function readPostgresFacts(document: PostgresDocument): Promise<PostgresFacts> {
-  const [entries, installed, units, certificateProblem, members] = await Promise.all([
-    readEntries(postgresPaths()),
+  const config = await readText(POSTGRES.config);
+  const configured = config === undefined ? undefined : /^ +data_dir: (.+)$/m.exec(config)?.[1];
+  const { volume, ...onRoot } = document;
+  const [entries, installed, units, certificateProblem, data, members] = await Promise.all([
+    readEntries(postgresPaths(document)),
     readPackages(packagesOf(document.version)),
     readUnits([POSTGRES.unit]),
     readCertificateProblem(document.identity),
+    readDataPlace(volume, dataDirectory(document), [dataDirectory(onRoot), configured]),
     readMembers(),
   ]);
   const own = members?.find(({ name }) => name === document.host);
   const isPrimary = own?.role === "leader" && own.state === "running";
   const [dynamic, roles] = isPrimary ? await Promise.all([readDynamicConfiguration(), readRoles(document)]) : [];
-  return { entries, installed, unit: units.get(POSTGRES.unit), certificateProblem, members, dynamic, roles };
+  return { entries, installed, unit: units.get(POSTGRES.unit), certificateProblem, data, members, dynamic, roles };
 }

@@ -2,13 +2,14 @@
 import { dirname } from "node:path";
 import { renderAptHold } from "../../../templates/etcd.ts";
 import { loadTemplate } from "../../../templates/load.ts";
-import { dynamicConfiguration, NODE_ROLE_SETTINGS, renderPatroni } from "../../../templates/patroni.ts";
+import { dataDirectory, dynamicConfiguration, NODE_ROLE_SETTINGS, renderPatroni } from "../../../templates/patroni.ts";
 import { type PostgresDocument, tlsFiles } from "../contract.ts";
 import { canonicalJson } from "../json.ts";
+import { planMemberVolume, requirePlace } from "../member-data.ts";
 import { planDirectory, planFile, ROOT_DIRECTORY } from "../planning.ts";
 import type { CommonAction, ItemName } from "../stage.ts";
 import { planKeyOwnership, requireCertificate } from "../tls/check.ts";
-import { POSTGRES, type PostgresFacts, packagesOf, type RoleFacts } from "./facts.ts";
+import { POSTGRES, type PostgresFacts, packagesOf, postgresParents, type RoleFacts } from "./facts.ts";
 import { takesPart } from "./patroni.ts";
 
 interface Own {
@@ -40,6 +41,8 @@ export function postgresItems(document: PostgresDocument): ItemName[] {
     `file:${POSTGRES.dropIn}`,
     ...packagesOf(document.version).map((name): ItemName => `package:${name}`),
     `key:${tlsFiles("postgres").key}`,
+    ...(document.volume === undefined ? [] : ([`file:${POSTGRES.volumeDropIn}`] as const)),
+    ...postgresParents(document).map((path): ItemName => `directory:${path}`),
     `file:${POSTGRES.config}`,
     UNIT,
     dynamicItem(document),
@@ -49,10 +52,14 @@ export function postgresItems(document: PostgresDocument): ItemName[] {
 
 export function planPostgres(facts: PostgresFacts, document: PostgresDocument): Action[] {
   requireCertificate(document.identity, facts.certificateProblem);
+  requirePlace(POSTGRES.unit, document, dataDirectory(document), facts.data);
   const entry = (path: string) => facts.entries.get(path);
   const directory = (path: string) => (entry(path) === undefined ? planDirectory(path, undefined, ROOT_DIRECTORY) : []);
   const packages = packagesOf(document.version);
-  const dropIn = planFile(POSTGRES.dropIn, entry(POSTGRES.dropIn), loadTemplate("patroni-unit.conf"));
+  const dropIn = [
+    ...planFile(POSTGRES.dropIn, entry(POSTGRES.dropIn), loadTemplate("patroni-unit.conf")),
+    ...planMemberVolume(POSTGRES.volumeDropIn, entry(POSTGRES.volumeDropIn), document.volume),
+  ];
   const config = planFile(POSTGRES.config, entry(POSTGRES.config), renderPatroni(document), {
     owner: "root",
     group: ACCOUNT,
@@ -76,6 +83,7 @@ export function planPostgres(facts: PostgresFacts, document: PostgresDocument): 
         }),
       ),
     ...planKeyOwnership(tlsFiles("postgres").key, entry(tlsFiles("postgres").key), ACCOUNT),
+    ...planParents(facts, document),
     // Patroni's unit starts only where this file is.
     ...directory(dirname(POSTGRES.config)),
     ...config,
@@ -85,8 +93,20 @@ export function planPostgres(facts: PostgresFacts, document: PostgresDocument): 
   ];
 }
 
+/** The last one is the account's, as on the root disk: Patroni makes the data directory in it, and puts a broken one aside. */
+function planParents({ entries }: PostgresFacts, document: PostgresDocument): CommonAction[] {
+  const parents = postgresParents(document);
+  return parents.flatMap((path, index) =>
+    planDirectory(
+      path,
+      entries.get(path),
+      index === parents.length - 1 ? { owner: ACCOUNT, group: ACCOUNT, mode: "0755" } : ROOT_DIRECTORY,
+    ),
+  );
+}
+
 function planReload({ unit }: PostgresFacts, dropIn: CommonAction[]): CommonAction[] {
-  const written = dropIn.some((action) => action.kind === "write-file");
+  const written = dropIn.some(({ kind }) => kind === "write-file" || kind === "remove-file");
   if (!written && !unit?.needsReload) return [];
   const summary = "let systemd read its units again";
   return [{ kind: "daemon-reload", item: UNIT, summary, ...(written ? { consequence: true as const } : {}) }];
