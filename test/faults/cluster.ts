@@ -1,8 +1,10 @@
 /** A lab's PostgreSQL cluster as faults meet it: who is primary, what is in it, and the end of one of its processes. */
+import { randomBytes } from "node:crypto";
 import { join } from "node:path";
+import { TLS, tlsFiles } from "../../scripts/host/contract.ts";
 import type { PatroniMember } from "../../scripts/host/postgres/patroni.ts";
 import { eventually, type Lab } from "../helpers/lab.ts";
-import { runProgram } from "../helpers/run-program.ts";
+import { outputOf, runProgram } from "../helpers/run-program.ts";
 import { Machine, topologyOf } from "./machine.ts";
 
 /** Prints what Patroni answers; the argument is the authority's certificate. */
@@ -11,7 +13,16 @@ const ASK_PATRONI = `const { get } = require("node:https");
   get({ host: "127.0.0.1", port: 8008, path: "/cluster", ca, timeout: 3000 }, (answer) => answer.pipe(process.stdout))
     .on("timeout", () => process.exit(1)).on("error", () => process.exit(1));`;
 
+/** Prints the serial number of what a port of this network's host shows; the argument is the port. */
+const ASK_SERIAL = `const socket = require("node:tls").connect({ host: "127.0.0.1", port: Number(process.argv[1]), rejectUnauthorized: false }, () => {
+    console.log(socket.getPeerCertificate().serialNumber);
+    process.exit();
+  }).on("error", () => process.exit(1));`;
+
 const DATA = "/var/lib/postgresql/17";
+const PATRONI = "patroni";
+/** Seconds for a signal to have its effect, on a busy machine. */
+const EFFECT_SECONDS = 10;
 
 export class Cluster {
   readonly lab: Lab;
@@ -94,10 +105,10 @@ export class Cluster {
 
   /** `kill -9` of the member's postmaster; returns when that process is gone. */
   async killPostmaster(member: Machine): Promise<void> {
-    const pidFile = join(DATA, this.topology.node.name, "postmaster.pid");
+    const pidFile = join(this.dataDirectory, "postmaster.pid");
     const [pid = ""] = (await member.exec("cat", pidFile)).split("\n");
     await member.exec("kill", "-KILL", pid);
-    await eventually(`postmaster ${pid} of ${member.name} is gone`, 10, async () => {
+    await eventually(`postmaster ${pid} of ${member.name} is gone`, EFFECT_SECONDS, async () => {
       const { status } = await this.lab.tryExec(member.name, "test", "-d", `/proc/${pid}`);
       return status !== 0;
     });
@@ -107,10 +118,97 @@ export class Cluster {
   async killPatroni(member: Machine): Promise<void> {
     const pid = (await member.exec("systemctl", "show", "--property=MainPID", "--value", "patroni")).trim();
     await member.exec("kill", "-KILL", pid);
-    await eventually(`Patroni ${pid} of ${member.name} is gone`, 10, async () => {
+    await eventually(`Patroni ${pid} of ${member.name} is gone`, EFFECT_SECONDS, async () => {
       const { status } = await this.lab.tryExec(member.name, "test", "-d", `/proc/${pid}`);
       return status !== 0;
     });
+  }
+
+  /** SIGKILL to Patroni and all of PostgreSQL on a member, which stay off until {@link startMember}; its etcd goes on. */
+  async killMember(member: Machine): Promise<void> {
+    await member.exec("systemctl", "kill", "--signal=SIGKILL", "--kill-whom=all", PATRONI);
+    // systemd would start it again after a second.
+    await member.exec("systemctl", "stop", PATRONI);
+    await eventually(`PostgreSQL of ${member.name} is gone`, EFFECT_SECONDS, async () => {
+      const { status } = await this.lab.tryExec(member.name, "pgrep", "--exact", "postgres");
+      return status === 1;
+    });
+  }
+
+  async startMember(member: Machine): Promise<void> {
+    await member.exec("systemctl", "start", "--no-block", PATRONI);
+  }
+
+  /** Stops etcd on a member until {@link startEtcd}. */
+  async stopEtcd(member: Machine): Promise<void> {
+    await member.exec("systemctl", "kill", "--signal=SIGKILL", "etcd");
+    await member.exec("systemctl", "stop", "etcd");
+  }
+
+  async startEtcd(member: Machine): Promise<void> {
+    await member.exec("systemctl", "start", "--no-block", "etcd");
+  }
+
+  /** The member that commits wait for. */
+  async synchronous(): Promise<Machine> {
+    const name = (await this.list()).find(({ role }) => role === "sync_standby")?.name;
+    const machine = this.members.find((member) => member.name === name);
+    if (machine === undefined) throw new Error("no standby is synchronous");
+    return machine;
+  }
+
+  /** Standbys, and whatever else receives the primary's log, by their application's name. */
+  async receivers(primary: Machine): Promise<string[]> {
+    const text = await this.sql(primary, "SELECT application_name FROM pg_stat_replication ORDER BY 1");
+    return text.split("\n").filter((line) => line !== "");
+  }
+
+  /** Whether a member takes no writes. */
+  async isReadOnly(member: Machine): Promise<boolean> {
+    return (await this.sql(member, "SELECT pg_is_in_recovery()")).trim() === "t";
+  }
+
+  /** Serial number of the certificate that a member's port shows. */
+  async shownSerial(member: Machine, port: number): Promise<string> {
+    const network = [
+      "--target",
+      `${await member.running()}`,
+      "--net",
+      process.execPath,
+      "--eval",
+      ASK_SERIAL,
+      `${port}`,
+    ];
+    return outputOf(await runProgram("nsenter", network)).trim();
+  }
+
+  /** Where a member's PostgreSQL has its data. */
+  get dataDirectory(): string {
+    return join(DATA, this.topology.node.name);
+  }
+
+  /** A base backup of the primary, taken on another member's host with that member's certificate, as Patroni takes one; `end` ends it. */
+  baseBackup(
+    on: Machine,
+    primary: Machine,
+    { rate, seconds }: { rate: string; seconds: number },
+  ): { end(): Promise<void> } {
+    const { certificate, key } = tlsFiles("postgres");
+    const target = `/tmp/backup-${randomBytes(4).toString("hex")}`;
+    const login = `host=${primary.name} user=replicator sslmode=verify-full sslrootcert=${TLS.ca} sslcert=${certificate} sslkey=${key}`;
+    const words = ["pg_basebackup", "--no-slot", "--checkpoint=fast", `--max-rate=${rate}`, `--pgdata=${target}`];
+    const run = ["timeout", `${seconds}`, ...words, "--wal-method=stream", `--dbname=${login}`];
+    const ended = this.lab.tryExec(on.name, "runuser", "--user", "postgres", "--", ...run);
+    const sql = (statement: string) => this.sql(primary, statement);
+    return {
+      async end() {
+        const ends =
+          "SELECT pg_terminate_backend(pid) FROM pg_stat_replication WHERE application_name = 'pg_basebackup'";
+        await sql(ends);
+        await ended;
+        await on.exec("rm", "--recursive", "--force", target);
+      },
+    };
   }
 
   /** Changes what the members share in etcd, as an administrator could: for negative controls only. */

@@ -1,10 +1,13 @@
 /** Faults of a PostgreSQL cluster while a writer records what lightningd acknowledges, and what the primary that is left has of it. */
+import { ACCOUNT } from "../../components/topology/places.ts";
+import { TLS, tlsFiles } from "../../scripts/host/contract.ts";
 import { eventually } from "../helpers/lab.ts";
+import type { Ran } from "../helpers/run-program.ts";
 import { type Cluster, longestGap } from "./cluster.ts";
 import { cutLink } from "./links.ts";
 import type { Machine } from "./machine.ts";
 import { killHost, powerOn } from "./power.ts";
-import { Recorder } from "./recorder.ts";
+import { type Acknowledged, Recorder } from "./recorder.ts";
 
 /** Seconds for the cluster to be whole again after a host came back. */
 export const WHOLE_SECONDS = 240;
@@ -15,6 +18,7 @@ const INVOICES = 20;
 
 export interface Witnessed {
   acknowledged: number;
+  records: Acknowledged[];
   /** Acknowledged labels that the primary does not have. */
   lost: string[];
   /** Longest time between two acknowledgements, in seconds. */
@@ -44,9 +48,29 @@ async function witnessed(cluster: Cluster, recorder: Recorder): Promise<Witnesse
   const labels = recorder.acknowledged.map(({ label }) => label);
   return {
     acknowledged: labels.length,
+    records: recorder.acknowledged,
     lost: labels.filter((label) => !present.has(label)),
     gap: longestGap(recorder.acknowledged),
   };
+}
+
+/** Where lightningd speaks of its database: the session of its role on `primary`, if there is one. */
+export async function sessionsOf(cluster: Cluster, primary: Machine): Promise<string[]> {
+  const role = cluster.topology.node.name;
+  const text = await cluster.sql(primary, `SELECT pid FROM pg_stat_activity WHERE usename = '${role}'`);
+  return text.split("\n").filter((line) => line !== "");
+}
+
+/** Tries to log in from the node's host with the node's certificate, as a second daemon would. */
+export function secondSession(cluster: Cluster, role: string, statement = "SELECT 1"): Promise<Ran> {
+  const { ca } = TLS;
+  const { certificate, key } = tlsFiles("node");
+  const hosts = cluster.members.map(({ name }) => name).join(",");
+  const login = `host=${hosts} target_session_attrs=read-write dbname=${cluster.topology.node.name} user=${role}`;
+  const proof = `sslmode=verify-full sslrootcert=${ca} sslcert=${certificate} sslkey=${key}`;
+  const psql = ["psql", "--no-psqlrc", "--quiet", "--tuples-only", "--no-align", `--command=${statement}`];
+  const words = ["runuser", "--user", ACCOUNT.name, "--", ...psql, `--dbname=${login} ${proof}`];
+  return cluster.lab.tryExec(cluster.node.name, ...words);
 }
 
 /** Lets `seconds` pass and returns the labels that were acknowledged meanwhile. */

@@ -1,0 +1,175 @@
+/**
+ * How long lightningd acknowledges nothing when its primary moves, and what these seconds are made of; then how long a commit takes. Each gap
+ * lies between two acknowledged invoices; the journals of node and members say what happened in it, by one clock, since all hosts are on this
+ * machine.
+ */
+import { loadavg } from "node:os";
+import test, { type ExecutionContext } from "ava";
+import { LIGHTNINGD } from "../../scripts/host/contract.ts";
+import { Cluster } from "../faults/cluster.ts";
+import type { Machine } from "../faults/machine.ts";
+import { killHost, powerOn } from "../faults/power.ts";
+import type { Acknowledged } from "../faults/recorder.ts";
+import { socketOf } from "../faults/recorder.ts";
+import { underWriter, WHOLE_SECONDS } from "../faults/under-writer.ts";
+import { Lab } from "../helpers/lab.ts";
+import { LightningdClient } from "../helpers/lightningd-client.ts";
+import { outputOf } from "../helpers/run-program.ts";
+import { write } from "./lightningd-on.ts";
+import { median } from "./paired.ts";
+
+const ROUNDS = Number(process.env.TWOFOLD_ROUNDS || 5);
+const REAL = process.env.TWOFOLD_LIGHTNINGD_ARCHIVE !== undefined;
+
+let cluster: Cluster;
+let labSeconds = 0;
+test.before("a cluster of three members", async () => {
+  const began = performance.now();
+  cluster = new Cluster(await Lab.up({ name: "postgres", log: () => {} }));
+  labSeconds = (performance.now() - began) / 1000;
+});
+test.after.always(() => cluster?.lab.down());
+
+/** What may be seen in a gap, in the order in which it comes; the first line after the last acknowledgement counts. */
+const STEPS: { step: string; unit: "lightningd" | "patroni"; line: RegExp }[] = [
+  {
+    step: "the primary's shutdown begins",
+    unit: "patroni",
+    line: /received fast shutdown request|received immediate shutdown/,
+  },
+  { step: "lightningd has ended", unit: "lightningd", line: /Main process exited/ },
+  { step: "the gate's first look", unit: "lightningd", line: /^gate: / },
+  { step: "a member is promoted", unit: "patroni", line: /received promote request|promoted self to leader/ },
+  { step: "it takes writes", unit: "patroni", line: /database system is ready to accept connections/ },
+  {
+    step: "a standby is synchronous",
+    unit: "patroni",
+    line: /is now a (synchronous|candidate for quorum synchronous) standby/,
+  },
+  { step: "the gate lets lightningd start", unit: "lightningd", line: /^gate: start/ },
+  { step: "lightningd has started", unit: "lightningd", line: /Server started with public key/ },
+];
+
+interface Line {
+  at: number;
+  unit: string;
+  host: string;
+  text: string;
+}
+
+/** Lines of the units since `since` (seconds of the wall clock), oldest first. */
+async function linesSince(hosts: Machine[], since: number): Promise<Line[]> {
+  const lines = await Promise.all(
+    hosts.map(async (host) => {
+      const words = ["--unit", LIGHTNINGD.unit, "--unit", "patroni", `--since=@${since.toFixed(6)}`, "--output=json"];
+      const text = outputOf(await cluster.lab.tryExec(host.name, "journalctl", "--quiet", ...words));
+      return text
+        .split("\n")
+        .filter((line) => line !== "")
+        .map((line): Line => {
+          const entry = JSON.parse(line) as Record<string, unknown>;
+          const unit = `${entry.UNIT ?? entry._SYSTEMD_UNIT ?? ""}`.replace(/\.service$/, "");
+          return { at: Number(entry.__REALTIME_TIMESTAMP) / 1e6, unit, host: host.name, text: `${entry.MESSAGE}` };
+        });
+    }),
+  );
+  return lines.flat().sort((a, b) => a.at - b.at);
+}
+
+/** The two acknowledgements with the longest time between them, as seconds of the wall clock. */
+function gapOf(acknowledged: Acknowledged[]): { from: number; to: number } {
+  const offset = Date.now() / 1000 - Number(process.hrtime.bigint()) / 1e9;
+  let gap = { from: 0, to: 0 };
+  acknowledged.forEach(({ at }, index) => {
+    const before = acknowledged[index - 1]?.at ?? at;
+    const [from, to] = [Number(before) / 1e9 + offset, Number(at) / 1e9 + offset];
+    if (to - from > gap.to - gap.from) gap = { from, to };
+  });
+  return gap;
+}
+
+async function moves(
+  t: ExecutionContext,
+  fault: (primary: Machine) => Promise<void>,
+  after: (primary: Machine) => Promise<void> = async () => {},
+): Promise<void> {
+  const gaps: number[] = [];
+  const steps = new Map<string, number[]>();
+  for (let round = 1; round <= ROUNDS; round++) {
+    let was: Machine | undefined;
+    const { records, lost } = await underWriter(cluster, `bench-${Date.now()}`, async (primary) => {
+      was = primary;
+      await fault(primary);
+    });
+    t.deepEqual(lost, []);
+    const { from, to } = gapOf(records);
+    gaps.push(to - from);
+    const living: Machine[] = [];
+    for (const host of [cluster.node, ...cluster.members]) if ((await host.pid()) !== 0) living.push(host);
+    const lines = (await linesSince(living, from - 0.05)).filter(({ at }) => at <= to);
+    for (const { step, unit, line } of STEPS) {
+      const found = lines.find((one) => one.unit === unit && line.test(one.text));
+      if (found !== undefined) steps.set(step, [...(steps.get(step) ?? []), found.at - from]);
+    }
+    if (process.env.TWOFOLD_LINES)
+      for (const { at, host, text } of lines) t.log(`${(at - from).toFixed(3)} ${host} ${text}`);
+    if (was) await after(was);
+  }
+  const seconds = gaps.map((gap) => gap.toFixed(2)).join(", ");
+  t.log(
+    `between two acknowledgements: median ${median(gaps).toFixed(2)} s of ${seconds}; load ${loadavg()[0]?.toFixed(1)}`,
+  );
+  for (const { step } of STEPS) {
+    const seen = steps.get(step);
+    if (seen) t.log(`  ${median(seen).toFixed(2)} s ${step} (seen ${seen.length} of ${ROUNDS} times)`);
+  }
+}
+
+test.serial("what is measured", async (t) => {
+  const primary = await cluster.primary();
+  const names = "('fsync', 'full_page_writes', 'synchronous_commit', 'synchronous_standby_names', 'wal_sync_method')";
+  const settings = await cluster.sql(primary, `SELECT name || '=' || setting FROM pg_settings WHERE name IN ${names}`);
+  const role = await cluster.sql(
+    primary,
+    "SELECT array_to_string(rolconfig, ' ') FROM pg_roles WHERE rolname = 'alice'",
+  );
+  t.log(
+    REAL ? "the real lightningd" : "the lab daemon; TWOFOLD_LIGHTNINGD_ARCHIVE=ARCHIVE measures the real lightningd",
+  );
+  t.log(`${settings.trim().split("\n").join(" ")}; the node's role: ${role.trim()}`);
+  t.log(`lab up in ${labSeconds.toFixed(0)} s; load ${loadavg()[0]?.toFixed(1)}`);
+  t.pass();
+});
+
+test.serial("a planned switchover", (t) =>
+  moves(t, async () => {
+    outputOf(await cluster.lab.verb("switchover"));
+  }),
+);
+
+test.serial("kill -9 of the primary's postmaster", (t) => moves(t, (primary) => cluster.killPostmaster(primary)));
+
+test.serial("the primary's host killed", (t) =>
+  moves(t, killHost, async (primary) => {
+    await powerOn([primary]);
+    await cluster.whole(WHOLE_SECONDS);
+  }),
+);
+
+test.serial("commits a second, one writer", async (t) => {
+  await cluster.whole(WHOLE_SECONDS);
+  const client = await LightningdClient.connect(await socketOf(cluster.node, cluster.topology));
+  try {
+    const rates: number[] = [];
+    for (let round = 1; round <= ROUNDS; round++) rates.push(await write(client));
+    const rate = median(rates);
+    t.log(
+      `median ${rate.toFixed(0)} commits/s of ${rates.map((each) => each.toFixed(0)).join(", ")}: ${(1000 / rate).toFixed(1)} ms each; load ${loadavg()[0]?.toFixed(1)}`,
+    );
+  } finally {
+    client.close();
+  }
+  const status = outputOf(await cluster.lab.verb("status"));
+  t.log(/a commit is flushed: .*/.exec(status)?.[0] ?? "status says nothing of a flush");
+  t.pass();
+});
