@@ -1,8 +1,10 @@
 /** A lab's PostgreSQL cluster as faults meet it: who is primary, what is in it, and the end of one of its processes. */
 import { randomBytes } from "node:crypto";
 import { join } from "node:path";
+import { postgresDocument } from "../../components/topology/documents/postgres.ts";
 import { TLS, tlsFiles } from "../../scripts/host/contract.ts";
 import type { PatroniMember } from "../../scripts/host/postgres/patroni.ts";
+import { dataDirectory } from "../../templates/patroni.ts";
 import { eventually, type Lab } from "../helpers/lab.ts";
 import { outputOf, runProgram } from "../helpers/run-program.ts";
 import { Machine, topologyOf } from "./machine.ts";
@@ -19,7 +21,6 @@ const ASK_SERIAL = `const socket = require("node:tls").connect({ host: "127.0.0.
     process.exit();
   }).on("error", () => process.exit(1));`;
 
-const DATA = "/var/lib/postgresql/17";
 const PATRONI = "patroni";
 /** Seconds for a signal to have its effect, on a busy machine. */
 const EFFECT_SECONDS = 10;
@@ -105,7 +106,7 @@ export class Cluster {
 
   /** `kill -9` of the member's postmaster; returns when that process is gone. */
   async killPostmaster(member: Machine): Promise<void> {
-    const pidFile = join(this.dataDirectory, "postmaster.pid");
+    const pidFile = join(this.dataDirectory(member), "postmaster.pid");
     const [pid = ""] = (await member.exec("cat", pidFile)).split("\n");
     await member.exec("kill", "-KILL", pid);
     await eventually(`postmaster ${pid} of ${member.name} is gone`, EFFECT_SECONDS, async () => {
@@ -183,8 +184,10 @@ export class Cluster {
   }
 
   /** Where a member's PostgreSQL has its data. */
-  get dataDirectory(): string {
-    return join(DATA, this.topology.node.name);
+  dataDirectory({ name }: Machine): string {
+    const document = postgresDocument(this.topology, name);
+    if (document === undefined) throw new Error(`${name} is no member`);
+    return dataDirectory(document);
   }
 
   /** A base backup of the primary, taken on another member's host with that member's certificate, as Patroni takes one; `end` ends it. */
@@ -209,6 +212,13 @@ export class Cluster {
         await on.exec("rm", "--recursive", "--force", target);
       },
     };
+  }
+
+  /** Mount point of a member's own volume, which holds its data. */
+  volume(member: Machine): string {
+    const mount = member.volumes[0]?.mount;
+    if (mount === undefined) throw new Error(`${member.name} has no volume of its own`);
+    return mount;
   }
 
   /** Changes what the members share in etcd, as an administrator could: for negative controls only. */

@@ -10,10 +10,11 @@ import type { TestId } from "../../components/topology/survival/proofs.ts";
 import { setupOf } from "../../components/topology/survival/situation.ts";
 import { CLUSTER_PORTS, LIGHTNINGD } from "../../scripts/host/contract.ts";
 import { Cluster } from "../faults/cluster.ts";
+import { fillDisk } from "../faults/disks.ts";
 import { gateSays, nodeAnswers } from "../faults/gate.ts";
 import { cutLink, cutPorts, healLinks, slowLink } from "../faults/links.ts";
 import type { Machine } from "../faults/machine.ts";
-import { killHost, powerOn } from "../faults/power.ts";
+import { cutPower, killHost, powerOn } from "../faults/power.ts";
 import { Probe } from "../faults/probe.ts";
 import { killLightningd, LightningdWatch, lightningds, pauseHost, resumeHost } from "../faults/processes.ts";
 import { Recorder } from "../faults/recorder.ts";
@@ -194,6 +195,96 @@ proves(
   },
 );
 
+// Disks.
+
+/** The members' data has to lie on disks that a cut reaches. */
+function cutMembers(members: Machine[]): Promise<unknown> {
+  for (const member of members) cluster.volume(member);
+  return cutPower(members);
+}
+
+proves("a power cut of the primary's disks", async (primary, recorder) => {
+  await cutMembers([primary]);
+  await cluster.awaitPrimary(cluster.others(primary), RECOVER_SECONDS);
+  await recorder.more(1, RECOVER_SECONDS);
+  await powerOn([primary]);
+});
+
+proves("a power cut of primary and synchronous standby at one instant", async (primary, recorder) => {
+  const both = [primary, await cluster.synchronous()];
+  await cutMembers(both);
+  await nothingIsAcknowledged(recorder);
+  await powerOn(both);
+});
+
+proves("a power cut of all three members at one instant", async (_primary, recorder) => {
+  await cutMembers(cluster.members);
+  await nothingIsAcknowledged(recorder);
+  await powerOn(cluster.members);
+});
+
+/** Cuts the power of hosts among which is the node's; its writer ends with it. */
+async function withTheNode(t: ExecutionContext, cut: () => Promise<unknown>, hosts: Machine[]): Promise<void> {
+  await cluster.whole(WHOLE_SECONDS);
+  const recorder = await Recorder.start(cluster.node, cluster.topology, word());
+  try {
+    await recorder.more(20, RECOVER_SECONDS);
+    await cut();
+  } finally {
+    await recorder.stop();
+  }
+  await powerOn(hosts);
+  const present = new Set(await nodeAnswers(cluster.node, cluster.topology, WHOLE_SECONDS));
+  t.deepEqual(
+    recorder.acknowledged.filter(({ label }) => !present.has(label)),
+    [],
+  );
+}
+
+repeatedly("a power cut of the node's host: it comes back by itself [survival:power-node]", (t) =>
+  withTheNode(t, () => cutPower([cluster.node]), [cluster.node]),
+);
+
+repeatedly("a power cut of all hosts at one instant: all comes back by itself [survival:power-all]", (t) => {
+  const hosts = [cluster.node, ...cluster.members];
+  return withTheNode(t, () => cutMembers(cluster.members.concat(cluster.node)), hosts);
+});
+
+proves(
+  "the disk of the primary's log is full: another member takes over, or it goes on when there is room again",
+  async (primary) => {
+    const makeRoom = await fillDisk(primary, cluster.volume(primary));
+    try {
+      // Its log has segments in stock; with the last of them it ends.
+      await eventually("the primary has no room for its log", RECOVER_SECONDS, async () => {
+        const { status } = await cluster.lab.tryExec(
+          primary.name,
+          ...["runuser", "--user", "postgres", "--", "psql", "--no-psqlrc", "--command=SELECT pg_switch_wal()"],
+        );
+        return status !== 0;
+      });
+      await cluster.awaitPrimary(cluster.others(primary), RECOVER_SECONDS);
+    } finally {
+      await makeRoom();
+    }
+  },
+);
+
+repeatedly("a start without the node's volume waits until it is mounted [survival:unmounted]", async (t) => {
+  const { node } = cluster;
+  const mount = cluster.volume(node);
+  await node.exec("systemctl", "stop", LIGHTNINGD.unit);
+  await node.exec("umount", mount);
+  const since = Date.now();
+  // The unit mounts what it wants; a start by which nothing is mounted is one whose mount failed.
+  await node.exec("systemctl", "start", "--no-block", "--job-mode=ignore-dependencies", LIGHTNINGD.unit);
+  const gate = await gateSays(node, since, RECOVER_SECONDS);
+  t.deepEqual([gate.verdict, gate.code], ["wait", "NOT_MOUNTED"]);
+  t.deepEqual(await lightningds(node), []);
+  await node.exec("mount", mount);
+  await nodeAnswers(node, cluster.topology, RECOVER_SECONDS);
+});
+
 // Standbys and etcd.
 
 /** Ends all standbys, and returns when the primary has none. */
@@ -257,7 +348,7 @@ proves("a standby that is wiped and cloned while the primary's host ends is not 
   if (spare === undefined) throw new Error("the cluster has no third member");
   await cluster.killMember(spare);
   await slowLink(spare, primary, SLOW_BYTES);
-  await spare.exec("rm", "--recursive", cluster.dataDirectory);
+  await spare.exec("rm", "--recursive", cluster.dataDirectory(spare));
   await cluster.startMember(spare);
   await eventually(`${spare.name} is being cloned`, PATRONI_SECONDS, async () =>
     (await cluster.receivers(primary)).includes("pg_basebackup"),
@@ -458,7 +549,7 @@ test.serial("reinit makes a standby anew from the primary, and refuses the prima
   t.regex(refused.stderr, /is the primary/);
   const asked = await cluster.lab.verb("reinit", standby.name);
   t.is(asked.status, 3, "without a terminal there is nobody to ask");
-  const marker = `${cluster.dataDirectory}/of-before`;
+  const marker = `${cluster.dataDirectory(standby)}/of-before`;
   await standby.exec("touch", marker);
   const { lost } = await underWriter(cluster, word(), async () => {
     const ran = await cluster.lab.verb("reinit", "--yes", standby.name);
@@ -547,4 +638,29 @@ test.serial("repair puts back what the control switched off", async (t) => {
   await cluster.whole(WHOLE_SECONDS);
   const checked = await cluster.lab.verb("check");
   t.is(checked.status, 0, checked.stdout + checked.stderr);
+});
+
+test.serial("the control: without fsync a power cut of all members loses what was acknowledged", async (t) => {
+  await cluster.whole(WHOLE_SECONDS);
+  await cluster.configure({ "postgresql.parameters.fsync": "off" });
+  await eventually("no member waits for its disk", 60, async () => {
+    const shown = await Promise.all(cluster.members.map((member) => cluster.sql(member, "SHOW fsync")));
+    return shown.every((each) => each.trim() === "off");
+  });
+  const recorder = await Recorder.start(cluster.node, cluster.topology, word());
+  try {
+    await recorder.more(200, RECOVER_SECONDS);
+    await cutMembers(cluster.members);
+  } finally {
+    await recorder.stop();
+  }
+  await powerOn(cluster.members);
+  // Where the data can't even be started from, all of it is lost.
+  const primary = await cluster.awaitPrimary(cluster.members, RECOVER_SECONDS).catch(() => undefined);
+  const present = primary === undefined ? new Set<string>() : await cluster.labels(primary);
+  const lost = recorder.acknowledged.filter(({ label }) => !present.has(label));
+  t.true(lost.length > 0, "the control has to lose");
+  t.log(
+    `${lost.length} of ${recorder.acknowledged.length} acknowledged invoices were lost${primary === undefined ? ", with all the rest: no member starts" : ""}`,
+  );
 });
