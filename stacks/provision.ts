@@ -1,6 +1,7 @@
 /** A topology's documents as components: hosts first, then their stages in order. */
 import type { Command } from "@pulumi/command/remote/command.js";
 import type * as pulumi from "@pulumi/pulumi";
+import { Alerts } from "../components/alerts.ts";
 import { BaseSystem } from "../components/base-system.ts";
 import { BtrfsVolumes } from "../components/btrfs-volumes.ts";
 import { ClusterCertificates } from "../components/cluster-certificates.ts";
@@ -106,6 +107,8 @@ function createStage(
       return new EtcdMember(name, { ...place, document });
     case "postgres":
       return new PostgresMember(name, { ...place, document });
+    case "alerts":
+      return new Alerts(name, { ...place, document });
     case "lightningd":
       return new LightningNode(name, { ...place, document, upload });
   }

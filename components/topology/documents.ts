@@ -1,7 +1,8 @@
 /**
  * From a topology to the documents that the host program carries out: one a host and stage, fully known at preview, without secrets.
  */
-import type { StageDocument } from "../../scripts/host/contract.ts";
+import { STAGE_NAMES, type StageDocument } from "../../scripts/host/contract.ts";
+import { alertsDocument } from "./documents/alerts.ts";
 import { baseDocument } from "./documents/base.ts";
 import { etcdDocument } from "./documents/etcd.ts";
 import { lightningdDocument } from "./documents/lightningd.ts";
@@ -12,7 +13,7 @@ import { storageDocument } from "./documents/storage.ts";
 import { witnessDocument } from "./documents/witness.ts";
 import type { Topology } from "./schema.ts";
 
-/** The builders in the order of STAGE_NAMES; each gives nothing where the host has no part in its stage. */
+/** Each gives nothing where the host has no part in its stage. */
 const BUILDERS: ((topology: Topology, host: string) => StageDocument | undefined)[] = [
   baseDocument,
   storageDocument,
@@ -29,9 +30,12 @@ export function documentsOf(topology: Topology): Map<string, StageDocument[]> {
   return new Map(
     Object.keys(topology.hosts)
       .sort()
-      .map((host) => [
-        host,
-        BUILDERS.map((build) => build(topology, host)).filter((document) => document !== undefined),
-      ]),
+      .map((host) => [host, hostDocuments(topology, host)]),
   );
+}
+
+function hostDocuments(topology: Topology, host: string): StageDocument[] {
+  const built = BUILDERS.map((build) => build(topology, host)).filter((document) => document !== undefined);
+  const order = ({ stage }: StageDocument) => STAGE_NAMES.indexOf(stage);
+  return [...built, alertsDocument(topology, host, built)].sort((a, b) => order(a) - order(b));
 }

@@ -212,6 +212,30 @@ export const maintenanceSchema = z.strictObject({
   deviceStats: schedule.default("17 * * * *").describe("When 'btrfs device stats --check' runs, as cron fields."),
 });
 
+const alertsSchema = z.strictObject({
+  command: absolutePath
+    .optional()
+    .describe(
+      "Program on every host that is told of what is wrong there: the text on its standard input, one line in $TWOFOLD_SUMMARY. Default: the journal and status alone.",
+    ),
+  repeat: z
+    .string()
+    .regex(/^([1-9]\d{0,3}m|[1-9]\d{0,2}h|[1-9]d)$/, "a number of minutes, hours or days, e.g. 30m or 1h")
+    .default("1h")
+    .describe("How long the command is not called again about the same alert while it lasts."),
+  replicationLagBytes: z
+    .int()
+    .min(1)
+    .default(16 * 2 ** 20)
+    .describe("How far a standby may be behind the primary, in bytes."),
+  freePercent: z
+    .number()
+    .min(0)
+    .max(100)
+    .default(10)
+    .describe("How much of each volume and of the root disk should be free, in percent."),
+});
+
 /** An acceptance of a loss: the digest of the table that was accepted, so that it expires with the next change. */
 export const acceptSchema = z.strictObject({
   table: z
@@ -225,6 +249,7 @@ export const topologySchema = z.strictObject({
   hosts: z.record(name, hostSchema).describe("The hosts, by name."),
   node: nodeSchema.describe("The node."),
   maintenance: maintenanceSchema.prefault({}).describe("When the BTRFS volumes are looked after."),
+  alerts: alertsSchema.prefault({}).describe("Who is told of what is wrong on a host."),
   accept: acceptSchema.optional().describe("Acceptance of a change that makes the node survive less than before."),
   allowStandins: z
     .boolean()

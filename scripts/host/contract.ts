@@ -15,6 +15,7 @@ export const STAGE_NAMES = [
   "witness",
   "etcd",
   "postgres",
+  "alerts",
   "lightningd",
 ] as const;
 export type StageName = (typeof STAGE_NAMES)[number];
@@ -188,6 +189,24 @@ export interface PostgresDocument {
   identity: ClusterIdentity;
 }
 
+/** What this host looks at, and whom it tells of what is wrong. */
+export interface AlertsDocument {
+  stage: "alerts";
+  host: string;
+  /** The node's name in the topology. */
+  node: string;
+  /** Stages of this host of which there is something to look at, by their documents as last applied. */
+  stages: StageName[];
+  /** Absolute path of the operator's program; the journal and `status` have every alert without it too. */
+  command?: string;
+  /** Minutes between two calls about one alert. */
+  repeatMinutes: number;
+  /** Bytes that a standby may be behind. */
+  lagBytes: number;
+  /** Percent of a filesystem that should be free. */
+  freePercent: number;
+}
+
 /** The node's wallet as the gate has to check it. */
 export interface SqliteWalletDocument {
   kind: "sqlite";
@@ -250,6 +269,7 @@ export type StageDocument =
   | WitnessDocument
   | EtcdDocument
   | PostgresDocument
+  | AlertsDocument
   | LightningdDocument;
 export type DocumentOf<S extends StageName> = Extract<StageDocument, { stage: S }>;
 
@@ -288,6 +308,17 @@ export const NODE_STATE = {
   degraded: `${STATE_DIRECTORY}/node/degraded.json`,
   /** One line of JSON for every repair that bends a rule. */
   audit: `${STATE_DIRECTORY}/node/audit.log`,
+} as const;
+
+/** Where things of the alerts stage lie. */
+export const ALERTS = {
+  /** The {@link AlertsDocument}, for the timer's look. */
+  config: "/etc/twofold/alerts.json",
+  directory: `${STATE_DIRECTORY}/alerts`,
+  /** What lasts, since when, and what the operator's command was told of it. */
+  state: `${STATE_DIRECTORY}/alerts/state.json`,
+  /** Runs the operator's command, and owns nothing. */
+  account: "twofold-alerts",
 } as const;
 
 /** Keys and certificates of a cluster; a key never leaves the host on which it was made. */

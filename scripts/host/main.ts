@@ -23,6 +23,7 @@ import { stop } from "./commands/stop.ts";
 import { tlsInstall } from "./commands/tls-install.ts";
 import { tlsRequest } from "./commands/tls-request.ts";
 import { tlsSign } from "./commands/tls-sign.ts";
+import { watch } from "./commands/watch.ts";
 import { witnessAuthorize } from "./commands/witness-authorize.ts";
 import { witnessKey } from "./commands/witness-key.ts";
 import { witnessRebuild } from "./commands/witness-rebuild.ts";
@@ -51,6 +52,7 @@ const COMMANDS: Record<string, Command> = {
   "tls-request": tlsRequest,
   "tls-sign": tlsSign,
   "tls-install": tlsInstall,
+  watch,
   "witness-key": witnessKey,
   "witness-authorize": witnessAuthorize,
   "witness-record": witnessRecord,

@@ -127,6 +127,17 @@ const postgres = z.strictObject({
   identity,
 });
 
+const alerts = z.strictObject({
+  stage: z.literal("alerts"),
+  host: text,
+  node: text,
+  stages: z.array(z.enum(STAGE_NAMES)),
+  command: z.exactOptional(path),
+  repeatMinutes: z.int().check(z.minimum(1)),
+  lagBytes: z.int().check(z.positive()),
+  freePercent: z.number().check(z.minimum(0), z.maximum(100)),
+});
+
 const install = z.discriminatedUnion("kind", [
   z.strictObject({ kind: z.literal("preinstalled"), path }),
   z.strictObject({ kind: z.literal("archive"), source: text, sha256 }),
@@ -178,7 +189,7 @@ const lightningd = z.strictObject({
   peers: z.array(peer),
 });
 
-const schemas = { base, storage, maintenance, replica, witness, etcd, postgres, lightningd };
+const schemas = { base, storage, maintenance, replica, witness, etcd, postgres, alerts, lightningd };
 
 /** Of one host's identities, for the commands that make and install certificates. */
 export const identitySchema = identity;

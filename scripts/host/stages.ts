@@ -1,4 +1,5 @@
 /** The stages that this program knows, by name. */
+import { alerts } from "./alerts/stage.ts";
 import { base } from "./base/stage.ts";
 import type { DocumentOf, StageDocument, StageName } from "./contract.ts";
 import { etcd } from "./etcd/stage.ts";
@@ -15,7 +16,7 @@ export type AnyStage = Stage<StageDocument, unknown, OwnAction>;
 
 type Stages = { [S in StageName]?: Stage<DocumentOf<S>, never, never> };
 
-const STAGES = { base, storage, maintenance, replica, witness, etcd, postgres, lightningd } as const;
+const STAGES = { base, storage, maintenance, replica, witness, etcd, postgres, alerts, lightningd } as const;
 
 /** @throws {Refusal} for a stage that this program hasn't */
 export function stageOf(name: StageName): AnyStage {

@@ -52,6 +52,20 @@ export function buildProgram(exitWith: (status: number) => void): Command {
     );
 
   verb(
+    "alerts",
+    "show what is wrong by the hosts' own looks, or test the alert command",
+    "Each host looks at itself once a minute and keeps what is wrong, since when, and whether the alert command took it. " +
+      "Exit status 2 if there is an alert, 1 if a host can't be reached. 'test' calls the alert command of every host now, " +
+      "with a message that says that it is a test.",
+  )
+    .addArgument(new Argument("[what]", "what to do").choices(["show", "test"]).default("show"))
+    .option(...json)
+    .action(async (what: string, options: { json?: true }, command: Command) => {
+      const { showAlerts, testAlerts } = await import("./alerts.ts");
+      exitWith(await (what === "test" ? testAlerts : showAlerts)({ ...options, ...choiceOf(command) }));
+    });
+
+  verb(
     "check",
     "find what differs from the config on all hosts",
     "Changes nothing. Exit status 2 if something drifted (each item is named), 1 if a host can't be reached.",
@@ -126,8 +140,8 @@ export function buildProgram(exitWith: (status: number) => void): Command {
   verb(
     "degrade",
     "let the node go on for a while without its replica or a witness",
-    "Ends by itself after --for, or with 'degrade end', which copies main to the replica and compares. Until then alarms are " +
-      "repeated in the journal. The survival table does not hold in the meantime.",
+    "Ends by itself after --for, or with 'degrade end', which copies main to the replica and compares. Until then it is an " +
+      "alert, which is repeated. The survival table does not hold in the meantime.",
   )
     .addArgument(new Argument("<what>", "what is missing, or end").choices(["replica", "witness", "end"]))
     .option("--for <time>", "how long at most, e.g. 24h or 2d")

@@ -9,6 +9,7 @@ import type { ClusterStatus } from "../host/postgres/status.ts";
 import type { NodeStatus } from "../host/status/node.ts";
 import type { DeviceStatus, ScrubStatus, VolumeStatus } from "../host/status/volume.ts";
 import { RENEW_DAYS } from "../host/tls/certificate.ts";
+import { alertLines } from "./alerts.ts";
 import { type Answer, ask } from "./ask.ts";
 import { loadStack } from "./load.ts";
 import type { StackChoice } from "./locate.ts";
@@ -36,8 +37,9 @@ export function hostText(answer: Answer<HostStatus>): string {
     const fix = answer.kind === "no-program" ? "\nto do: run pulumi up" : "";
     return `${answer.host}: no answer\n${indent(answer.error + fix)}\n`;
   }
-  const { node, gate, volumes, cluster } = answer.value;
+  const { alerts, node, gate, volumes, cluster } = answer.value;
   const parts = [
+    ...(alerts === undefined ? [] : alertLines(alerts)),
     ...(node === undefined ? [] : nodeLines(node)),
     ...(gate === undefined ? [] : gateLines(gate)),
     ...volumes.flatMap(volumeLines),

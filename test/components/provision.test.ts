@@ -116,6 +116,7 @@ test.serial("each stage is a component of its own kind", async (t) => {
     "alice-replica": "ReplicaSource",
     "vault-replica": "ReplicaTarget",
     "vault-witness": "Witness",
+    "alice-alerts": "Alerts",
     "alice-lightningd": "LightningNode",
   });
 });

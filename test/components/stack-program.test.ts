@@ -101,6 +101,7 @@ test("a first preview shows the survival table and needs no host; an up without 
       "storage-apply",
       "maintenance-apply",
       "witness-apply",
+      "alerts-apply",
       "lightningd-apply",
     ].map((name) => `create alice-${name}`),
   );
@@ -141,7 +142,9 @@ test("a rebuilt host is provisioned again from bootstrap to lightningd, and its 
   t.deepEqual(done, [
     "update alice-bootstrap",
     "create alice-program",
-    ...["base", "storage", "maintenance", "witness", "lightningd"].map((stage) => `update alice-${stage}-apply`),
+    ...["base", "storage", "maintenance", "witness", "alerts", "lightningd"].map(
+      (stage) => `update alice-${stage}-apply`,
+    ),
   ]);
   t.false(
     carried.some(({ operation, line }) => operation === "delete" && line !== null),

@@ -43,9 +43,12 @@ export function tampering(lab: Lab, host: string, item: string): Tampering {
       // groupdel refuses a user's primary group; a careless editor of the file does not.
       return {
         item,
-        withIt: OF_THE_GROUP,
+        withIt: what === "bitcoin" ? OF_THE_GROUP : [],
         spoil: () => sh('sed -i "/^$1:/d" /etc/group'),
       };
+    case "user":
+      // Of an account that owns nothing.
+      return plain(() => sh('sed -i "/^$1:/d" /etc/passwd /etc/shadow'));
     case "file":
       // A lock has no content.
       if (what.endsWith(".lock")) return plain(() => sh('chmod 0666 "$1"'));

@@ -36,6 +36,7 @@ export function sshfsConfig(): Config {
       copies: [{ kind: "hsm-secret", confirmed: "2026-11-20" }],
     },
     maintenance: {},
+    alerts: {},
     accept: undefined,
     allowStandins: false,
   };

@@ -8,14 +8,13 @@ import { readCopy } from "../../scripts/host/gate/copy.ts";
 import type { Observed } from "../../scripts/host/gate/observed.ts";
 import { requireReason } from "../../scripts/host/recovery/arguments.ts";
 import { mayRebuildWitness, mayRestoreReplica, mayResyncReplica } from "../../scripts/host/recovery/decide.ts";
-import { ALARM_MS, alarm, parseDuration } from "../../scripts/host/recovery/degraded.ts";
+import { parseDuration } from "../../scripts/host/recovery/degraded.ts";
 import { copyWallet } from "../../scripts/host/recovery/files.ts";
 import {
   absent,
   damaged,
   mark,
   NODE_ID,
-  NOW,
   noSecret,
   OTHER_ID,
   observed,
@@ -148,21 +147,6 @@ for (const text of ["", "24", "0h", "8d", "-1h", "1.5h", "forever", "24h "])
   test(`refuses '${text}' as the time of degraded mode`, (t) => {
     t.throws(() => parseDuration(text), { message: /DEGRADE-DURATION/ });
   });
-
-test("the alarm of degraded mode repeats, and gets louder when its time is over", (t) => {
-  const degraded = {
-    subject: "replica" as const,
-    reason: "vault is dead",
-    since: NOW,
-    until: "2026-11-24T12:00:00.000Z",
-  };
-  const at = (ms: number) => new Date(Date.parse(NOW) + ms);
-  t.regex(alarm(degraded, at(0), undefined) ?? "", /^<2>DEGRADED: .*vault is dead/);
-  t.is(alarm(degraded, at(ALARM_MS - 1), at(0)), undefined);
-  t.regex(alarm(degraded, at(ALARM_MS), at(0)) ?? "", /^<2>/);
-  t.regex(alarm(degraded, at(86_400_000), at(0)) ?? "", /^<1>DEGRADED MODE IS OVER/);
-  t.is(alarm(undefined, at(0), undefined), undefined);
-});
 
 test("refuses a repair without a reason that says something", (t) => {
   for (const reason of [undefined, "", "because", "two\nlines of it"])

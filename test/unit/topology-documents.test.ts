@@ -30,9 +30,9 @@ test("every host has a document of each stage in which it has a part, in the ord
     documents.map(({ stage }) => stage),
   ]);
   t.deepEqual(stages, [
-    ["alice", ["base", "storage", "maintenance", "replica", "witness", "lightningd"]],
-    ["eve", ["base", "witness"]],
-    ["vault", ["base", "storage", "maintenance", "replica", "witness"]],
+    ["alice", ["base", "storage", "maintenance", "replica", "witness", "alerts", "lightningd"]],
+    ["eve", ["base", "witness", "alerts"]],
+    ["vault", ["base", "storage", "maintenance", "replica", "witness", "alerts"]],
   ]);
   for (const [, names] of stages) {
     t.deepEqual(

@@ -337,10 +337,11 @@ test("a day that Pulumi has turned into a point in time is that day", (t) => {
 });
 
 test("defaults are filled in", (t) => {
-  const { hosts, maintenance, allowStandins } = valid(sshfsConfig());
+  const { hosts, maintenance, alerts, allowStandins } = valid(sshfsConfig());
   t.is(hosts.alice?.port, 22);
   t.is(hosts.alice?.user, "root");
   t.deepEqual(maintenance, { balance: "0 0 * * *", scrub: "0 0 * * 0", deviceStats: "17 * * * *" });
+  t.deepEqual(alerts, { repeat: "1h", replicationLagBytes: 16 * 2 ** 20, freePercent: 10 });
   t.false(allowStandins);
 });
 

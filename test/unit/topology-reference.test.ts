@@ -24,6 +24,7 @@ test("the JSON Schema knows the keys of a stack's file, and lets those of other 
   const { config } = schema.properties;
   t.deepEqual(Object.keys(config.properties).sort(), [
     "twofold:accept",
+    "twofold:alerts",
     "twofold:allowStandins",
     "twofold:hosts",
     "twofold:lab",

@@ -23,7 +23,15 @@ const textOf = (value: Partial<HostStatus>) =>
     host: "alice",
     kind: "answer",
     status: 0,
-    value: { host: "alice", volumes: [], node: undefined, gate: undefined, cluster: undefined, ...value },
+    value: {
+      host: "alice",
+      volumes: [],
+      alerts: undefined,
+      node: undefined,
+      gate: undefined,
+      cluster: undefined,
+      ...value,
+    },
   });
 
 test("a healthy volume is told without alarm", (t) => {
@@ -109,7 +117,7 @@ test("the primary's host tells all members, what the wallet has there, and how l
     host: "pg1",
     kind: "answer",
     status: 0,
-    value: { host: "pg1", volumes: [], node: undefined, gate: undefined, cluster },
+    value: { host: "pg1", volumes: [], alerts: undefined, node: undefined, gate: undefined, cluster },
   });
   t.is(
     text,

@@ -1,3 +1,4 @@
+import { type AlertsStatus, readAlertsStatus } from "../alerts/status.ts";
 import { type Command, expectArguments, printJson, readStdin, requireRoot } from "../command.ts";
 import { EXIT } from "../contract.ts";
 import { type ClusterStatus, readClusterStatus } from "../postgres/status.ts";
@@ -11,6 +12,8 @@ import type { GateReport } from "./gate.ts";
 export interface HostStatus {
   host: string;
   volumes: VolumeStatus[];
+  /** What is wrong by the last look of the host's own timer. */
+  alerts: AlertsStatus | undefined;
   /** On the node's host. */
   node: NodeStatus | undefined;
   /** Copies, witnesses and hsm_secret as the gate sees them, and what it would decide; on the node's host. */
@@ -41,13 +44,15 @@ export const status: Command = {
     const etcd = documents.find((document) => document.stage === "etcd");
     const postgres = documents.find((document) => document.stage === "postgres");
     const hasIdentity = etcd ?? postgres ?? (lightningd?.wallet.kind === "postgres" ? lightningd : undefined);
-    const [volumes, node, gate, cluster] = await Promise.all([
+    const watched = documents.find((document) => document.stage === "alerts");
+    const [volumes, node, gate, cluster, alerts] = await Promise.all([
       Promise.all((storage?.volumes ?? []).map(readVolume)),
       lightningd === undefined ? undefined : readNode(lightningd),
       lightningd === undefined ? undefined : askGate(),
       hasIdentity === undefined ? undefined : readClusterStatus(etcd, postgres),
+      watched === undefined ? undefined : readAlertsStatus(watched),
     ]);
-    printJson({ host: documents[0]?.host ?? "", volumes, node, gate, cluster } satisfies HostStatus);
+    printJson({ host: documents[0]?.host ?? "", alerts, volumes, node, gate, cluster } satisfies HostStatus);
     return EXIT.ok;
   },
 };

@@ -1,10 +1,7 @@
-import { stat, writeFile } from "node:fs/promises";
-import { join } from "node:path";
 import { type Command, expectArguments } from "../command.ts";
-import { EXIT, LIGHTNINGD } from "../contract.ts";
+import { EXIT } from "../contract.ts";
 import { handOver } from "../gate/account.ts";
-import { readDegraded, readGateDocument } from "../gate/state.ts";
-import { alarm } from "../recovery/degraded.ts";
+import { readGateDocument } from "../gate/state.ts";
 import { Refusal } from "../stage.ts";
 import { recordSample, recordStop } from "../witness/record.ts";
 
@@ -32,7 +29,6 @@ export const witnessRecord: Command = {
     const document = await readGateDocument();
     const handed = await handOver(document.user, document.group);
     if (handed !== undefined) return handed;
-    if (when === "sample") await raiseAlarm();
     if (when === "stop" && !wasCleanStop(process.env)) return EXIT.ok;
     const recorded = when === "stop" ? await recordStop(document) : await recordSample(document, "sample");
     if (when === "stop" && recorded !== undefined)
@@ -42,13 +38,3 @@ export const witnessRecord: Command = {
     return EXIT.ok;
   },
 };
-
-/** The sampler is what runs regularly on the node's host, so it is also what repeats the alarm of degraded mode. */
-async function raiseAlarm(): Promise<void> {
-  const said = join(LIGHTNINGD.runtimeDirectory, "degraded-alarm");
-  const last = await stat(said).catch(() => undefined);
-  const line = alarm(await readDegraded(), new Date(), last?.mtime);
-  if (line === undefined) return;
-  console.error(line);
-  await writeFile(said, line);
-}

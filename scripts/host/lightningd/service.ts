@@ -25,6 +25,9 @@ const FINAL_STATUS: Record<number, string> = {
   30: "the wallet belongs to another node or network",
 };
 
+/** What the end with this status means. */
+export const describeFinalStatus = (status: number): string => FINAL_STATUS[status] ?? `it ended with status ${status}`;
+
 /** The newest lines of gate and lightningd themselves; systemd's own lines about the unit would hide them. */
 async function lastLines(count: number): Promise<string[]> {
   const matches = [`_SYSTEMD_UNIT=${LIGHTNINGD.unit}`, "SYSLOG_IDENTIFIER=lightningd"];
@@ -77,9 +80,7 @@ async function followStart(before: UnitState, context: ApplyContext): Promise<vo
     const begun = unit.invocation !== before.invocation;
     if (begun && unit.lastStatus !== 0) failedWith = unit.lastStatus;
     if (begun && unit.active === "failed")
-      await fail(
-        `lightningd did not start: ${FINAL_STATUS[unit.lastStatus] ?? `it ended with status ${unit.lastStatus}`}`,
-      );
+      await fail(`lightningd did not start: ${describeFinalStatus(unit.lastStatus)}`);
     if (begun && unit.active === "inactive") await fail("lightningd ended right after its start");
     if (begun && unit.restarts >= FAILED_STARTS && failedWith !== EXIT.temporary)
       await fail(`lightningd ends with status ${failedWith} each time it is started; systemd goes on trying`);

@@ -68,7 +68,7 @@ export async function readUnitState(): Promise<UnitState> {
 }
 
 /** True from the start job on until the last process is gone. */
-export function isUp(unit: UnitState): boolean {
+export function isUp(unit: Pick<UnitState, "active">): boolean {
   return ["active", "activating", "deactivating", "reloading"].includes(unit.active);
 }
 
