@@ -1,8 +1,9 @@
 import { X509Certificate } from "node:crypto";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import test from "ava";
+import { ensureAuthority } from "../../scripts/host/tls/authority.ts";
 import { daysLeft, namesOf, unfit } from "../../scripts/host/tls/certificate.ts";
 import { asn1Time, makeAuthority, makeKey, makeRequest, signRequest } from "../../scripts/host/tls/openssl.ts";
 
@@ -80,4 +81,19 @@ test("a key is written so that its owner alone may read it", async (t) => {
 
 test("openssl's times have no separators", (t) => {
   t.is(asn1Time(new Date("2026-11-23T05:06:07.089Z")), "20261123050607Z");
+});
+
+test("hosts that ask at once find one authority, whose key and certificate belong together", async (t) => {
+  const place = join(work, "etc");
+  mkdirSync(place);
+  const directory = join(place, "ca");
+  const found = await Promise.all(Array.from({ length: 6 }, () => ensureAuthority(directory, "alice")));
+  t.is(new Set(found.map(({ certificate: file }) => readFileSync(file, "utf8"))).size, 1);
+  t.deepEqual(readdirSync(place), ["ca"], "what the others made aside is gone");
+  const [files = { key: "", certificate: "" }] = found;
+  const ca = readFileSync(files.certificate, "utf8");
+  const signed = await signRequest(await makeRequest(join(work, "pg1.key"), "pg1"), identity, files);
+  t.is(unfit({ certificate: signed, ca, key }, identity, now()), undefined);
+  await ensureAuthority(directory, "alice");
+  t.is(readFileSync(files.certificate, "utf8"), ca, "an authority that is there is kept");
 });

@@ -8,8 +8,9 @@ import { ensureOwnDirectory, makeDirectory, syncDirectory, writeFileDurably } fr
 import { ROOT_DIRECTORY, ROOT_FILE } from "../planning.ts";
 import { readText } from "../read.ts";
 import { Refusal } from "../stage.ts";
+import { ensureAuthority } from "./authority.ts";
 import { daysLeft, RENEW_DAYS, unfit } from "./certificate.ts";
-import { makeAuthority, makeKey, makeRequest, signRequest } from "./openssl.ts";
+import { makeKey, makeRequest, signRequest } from "./openssl.ts";
 
 /** What a host asks the authority for. */
 export interface Requests {
@@ -25,8 +26,6 @@ export interface Signed {
   /** PEM by role. */
   certificates: Record<string, string>;
 }
-
-const authorityFiles = { key: join(TLS.authority, "ca.key"), certificate: join(TLS.authority, "ca.crt") };
 
 /** A key that is there is kept: its certificate may be in use. */
 async function ensureKey(path: string): Promise<void> {
@@ -58,21 +57,14 @@ export async function signCertificates(
   requests: Record<string, string>,
 ): Promise<Signed> {
   await ensureOwnDirectory(dirname(TLS.authority));
-  await makeDirectory(TLS.authority, { ...ROOT_DIRECTORY, mode: "0700" });
-  await ensureKey(authorityFiles.key);
-  if ((await readText(authorityFiles.certificate)) === undefined)
-    await writeFileDurably(
-      authorityFiles.certificate,
-      await makeAuthority(authorityFiles.key, `twofold ${cluster}`),
-      ROOT_FILE,
-    );
+  const authority = await ensureAuthority(TLS.authority, cluster);
   const certificates: Record<string, string> = {};
   for (const identity of identities) {
     const request = requests[identity.role];
     if (request === undefined) throw new Error(`there is no request for the role ${identity.role}`);
-    certificates[identity.role] = await signRequest(request, identity, authorityFiles);
+    certificates[identity.role] = await signRequest(request, identity, authority);
   }
-  return { ca: (await readText(authorityFiles.certificate)) ?? "", certificates };
+  return { ca: (await readText(authority.certificate)) ?? "", certificates };
 }
 
 /**
