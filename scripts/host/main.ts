@@ -6,6 +6,7 @@ import type { Command } from "./command.ts";
 import { apply } from "./commands/apply.ts";
 import { check } from "./commands/check.ts";
 import { degrade } from "./commands/degrade.ts";
+import { etcdSnapshot } from "./commands/etcd-snapshot.ts";
 import { gate } from "./commands/gate.ts";
 import { init } from "./commands/init.ts";
 import { initSurvey } from "./commands/init-survey.ts";
@@ -53,6 +54,7 @@ const COMMANDS: Record<string, Command> = {
   "tls-sign": tlsSign,
   "tls-install": tlsInstall,
   watch,
+  "etcd-snapshot": etcdSnapshot,
   "witness-key": witnessKey,
   "witness-authorize": witnessAuthorize,
   "witness-record": witnessRecord,

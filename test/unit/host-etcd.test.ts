@@ -42,6 +42,7 @@ function bareHost(document = documentOf("eve")): EtcdFacts {
     certificateProblem: undefined,
     data: { mounted: true, holds: false, elsewhere: [] },
     healthy: false,
+    snapshotTimer: undefined,
   };
 }
 
@@ -61,7 +62,7 @@ function after(facts: EtcdFacts, document = documentOf("eve")): EtcdFacts {
       if (entry) entries.set(action.path, { ...entry, ...action.ownership });
     }
   }
-  return { ...facts, entries, installed: new Set(ETCD.packages), unit, healthy: true };
+  return { ...facts, entries, installed: new Set(ETCD.packages), unit, healthy: true, snapshotTimer: unit };
 }
 
 test("on a bare host the drop-in stands before the package, which would start a store of its own", (t) => {

@@ -1,11 +1,13 @@
 /** What the etcd stage reads of a host. */
 import { dirname } from "node:path";
 import { etcdDataDirectory, etcdDefaultDirectory } from "../../../templates/etcd.ts";
+import { SNAPSHOT_UNITS } from "../../../templates/etcd-snapshot.ts";
 import { CLUSTER_PORTS, type EtcdDocument, TLS, tlsFiles } from "../contract.ts";
 import { type DataPlace, readDataPlace } from "../member-data.ts";
 import { run } from "../process.ts";
 import { type Entry, readEntries, readPackages, readText, readUnits, type Unit } from "../read.ts";
 import { readCertificateProblem } from "../tls/check.ts";
+import { snapshotPaths } from "./snapshot-plan.ts";
 
 export const ETCD = {
   unit: "etcd.service",
@@ -25,6 +27,7 @@ export interface EtcdFacts {
   data: DataPlace;
   /** This member answers and its cluster has a majority. */
   healthy: boolean;
+  snapshotTimer: Unit | undefined;
 }
 
 export function etcdPaths(document: EtcdDocument): string[] {
@@ -39,6 +42,7 @@ export function etcdPaths(document: EtcdDocument): string[] {
     dirname(directory),
     directory,
     tlsFiles("etcd").key,
+    ...snapshotPaths(document),
   ];
 }
 
@@ -69,7 +73,7 @@ export async function readEtcdFacts(document: EtcdDocument): Promise<EtcdFacts> 
   const [entries, installed, units, certificateProblem, data] = await Promise.all([
     readEntries(etcdPaths(document)),
     readPackages(ETCD.packages),
-    readUnits([ETCD.unit]),
+    readUnits([ETCD.unit, SNAPSHOT_UNITS.timer]),
     readCertificateProblem(document.identity),
     readDataPlace(document.volume, etcdDataDirectory(document), [etcdDefaultDirectory(document.cluster), ours]),
   ]);
@@ -81,5 +85,6 @@ export async function readEtcdFacts(document: EtcdDocument): Promise<EtcdFacts> 
     certificateProblem,
     data,
     healthy: unit?.active === "active" && (await isHealthy()),
+    snapshotTimer: units.get(SNAPSHOT_UNITS.timer),
   };
 }

@@ -7,12 +7,14 @@ import {
   renderEtcdDefault,
   renderEtcdUnit,
 } from "../../../templates/etcd.ts";
+import { SNAPSHOT_UNITS } from "../../../templates/etcd-snapshot.ts";
 import { type EtcdDocument, type Ownership, tlsFiles } from "../contract.ts";
 import { planMemberVolume, requirePlace } from "../member-data.ts";
-import { planDirectory, planFile, planSymlink, ROOT_DIRECTORY } from "../planning.ts";
+import { planDirectory, planFile, planRunningUnit, planSymlink, ROOT_DIRECTORY } from "../planning.ts";
 import type { CommonAction, ItemName } from "../stage.ts";
 import { planKeyOwnership, requireCertificate } from "../tls/check.ts";
 import { ETCD, type EtcdFacts } from "./facts.ts";
+import { planSnapshots, snapshotItems } from "./snapshot-plan.ts";
 
 /**
  * "make-data" decides, as late as it can, whether a store begins or the member joins one that goes on without it. "start" and "restart"
@@ -45,6 +47,7 @@ export function etcdItems(document: EtcdDocument): ItemName[] {
           `symlink:${etcdDefaultDirectory(document.cluster)}`,
         ] as const)),
     `directory:${directory}`,
+    ...snapshotItems(document),
     UNIT,
   ];
 }
@@ -58,6 +61,7 @@ export function planEtcd(facts: EtcdFacts, document: EtcdDocument): (CommonActio
     ...planFile(ETCD.dropIn, entry(ETCD.dropIn), renderEtcdUnit(document)),
     ...planMemberVolume(ETCD.volumeDropIn, entry(ETCD.volumeDropIn), document.volume),
   ];
+  const snapshots = planSnapshots(facts.entries, document);
   return [
     ...planFile(ETCD.aptHold, entry(ETCD.aptHold), renderAptHold(ETCD.packages)),
     ...(entry(dirname(ETCD.dropIn)) === undefined
@@ -78,7 +82,9 @@ export function planEtcd(facts: EtcdFacts, document: EtcdDocument): (CommonActio
       ),
     ...planKeyOwnership(tlsFiles("etcd").key, entry(tlsFiles("etcd").key), ACCOUNT),
     ...planData(facts, document),
-    ...planReload(facts, dropIn),
+    ...snapshots,
+    ...planReload(facts, [...dropIn, ...snapshots]),
+    ...planRunningUnit(SNAPSHOT_UNITS.timer, facts.snapshotTimer),
     ...planRun(facts, [...settings, ...dropIn]),
   ];
 }

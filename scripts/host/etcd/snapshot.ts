@@ -1,17 +1,12 @@
 /** Snapshots of the store: taken by a timer, read back by restoring them, the newest kept. */
 import { createHash } from "node:crypto";
-import { mkdtemp, readdir, readFile, rename, rm } from "node:fs/promises";
+import { mkdtemp, open, readdir, readFile, rename, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { STATE_DIRECTORY } from "../contract.ts";
-import { setOwnership, syncDirectory } from "../files.ts";
+import { SNAPSHOT_DIRECTORY } from "../../../templates/etcd-snapshot.ts";
+import { syncDirectory } from "../files.ts";
 import { must } from "../process.ts";
 import { etcdctlWords } from "./facts.ts";
-
-export const SNAPSHOTS = {
-  directory: `${STATE_DIRECTORY}/etcd-snapshots`,
-  ownership: { owner: "root", group: "root", mode: "0700" },
-} as const;
 
 /** One an hour is taken; with Patroni's few kilobytes in it each is tens of kilobytes, and 256 MiB at most. */
 const KEPT = 12;
@@ -37,7 +32,7 @@ export function parseSnapshots(cluster: string, names: readonly string[]): Snaps
 }
 
 export async function snapshotsOf(cluster: string): Promise<Snapshot[]> {
-  const names = await readdir(SNAPSHOTS.directory).catch((error: NodeJS.ErrnoException) => {
+  const names = await readdir(SNAPSHOT_DIRECTORY).catch((error: NodeJS.ErrnoException) => {
     if (error.code === "ENOENT") return [];
     throw error;
   });
@@ -69,7 +64,7 @@ export interface SnapshotReport {
 
 /** Takes one, reads it back, and only then gives it its name. @throws if it can't be taken or is not whole */
 export async function takeSnapshot(cluster: string, now: Date): Promise<SnapshotReport> {
-  const file = join(SNAPSHOTS.directory, nameOf(cluster, now));
+  const file = join(SNAPSHOT_DIRECTORY, nameOf(cluster, now));
   const scratch = await mkdtemp(join(tmpdir(), "twofold-etcd-"));
   const fresh = `${file}.new`;
   try {
@@ -78,13 +73,22 @@ export async function takeSnapshot(cluster: string, now: Date): Promise<Snapshot
     const status = await must("etcdutl", ["snapshot", "status", fresh, "--write-out=json"]);
     // What counts is that it can be restored, so it is.
     await must("etcdutl", ["snapshot", "restore", fresh, "--data-dir", join(scratch, "restored")]);
-    await setOwnership(fresh, { owner: "root", group: "root", mode: "0600" });
+    await syncFile(fresh);
     await rename(fresh, file);
-    await syncDirectory(SNAPSHOTS.directory);
+    await syncDirectory(SNAPSHOT_DIRECTORY);
     const { revision, totalKey, totalSize } = JSON.parse(status) as SnapshotReport;
     return { file, revision, totalKey, totalSize };
   } finally {
     for (const path of [scratch, fresh, `${fresh}.part`]) await rm(path, { recursive: true, force: true });
-    for (const old of superfluous(await snapshotsOf(cluster))) await rm(join(SNAPSHOTS.directory, old.file));
+    for (const old of superfluous(await snapshotsOf(cluster))) await rm(join(SNAPSHOT_DIRECTORY, old.file));
+  }
+}
+
+async function syncFile(path: string): Promise<void> {
+  const file = await open(path, "r");
+  try {
+    await file.sync();
+  } finally {
+    await file.close();
   }
 }
