@@ -364,6 +364,21 @@ test("gate never starts when any copy or witness has seen more than main", (t) =
   t.pass();
 });
 
+test("a clock that is wrong decides nothing but the end of a permission and of degraded mode", (t) => {
+  const moments = fc.date({ noInvalidDate: true }).map((date) => date.toISOString());
+  const rows = ROWS.filter(([, { permission, degraded }]) => permission === undefined && degraded === undefined);
+  t.true(rows.length > 20);
+  fc.assert(
+    fc.property(fc.constantFrom(...rows), moments, moments, ([, seen], now, at) => {
+      const witnesses = seen.witnesses.map((witness) =>
+        witness.state === "mark" ? { ...witness, mark: { ...witness.mark, at } } : witness,
+      );
+      const [before, after] = [decide(seen), decide({ ...seen, now, witnesses })];
+      return before.verdict === after.verdict && before.code === after.code;
+    }),
+  );
+});
+
 test("gate never starts on a main that is no wallet, unless the first start was permitted where nothing else exists", (t) => {
   const copies = fc.constantFrom(absent, blank(), blank(undefined), damaged, unreachable);
   const secrets = fc.constantFrom(noSecret, secret());
