@@ -1,6 +1,6 @@
 import { type Command, expectArguments, printJson, requireRoot } from "../command.ts";
 import { EXIT } from "../contract.ts";
-import { audit, readSqliteGateDocument } from "../gate/state.ts";
+import { audit, readIdentity, readSqliteGateDocument, writeIdentity } from "../gate/state.ts";
 import { isUp, readUnitState } from "../lightningd/unit.ts";
 import type { Copied } from "../recovery/files.ts";
 import { underStartLock, WorkFailed } from "../recovery/locked.ts";
@@ -45,6 +45,9 @@ export const restore: Command = {
         ...copied,
       };
       await audit("main restored from the replica", { ...report });
+      // A host that was made anew has yet to learn whose node it runs.
+      if (copied.nodeId !== undefined && (await readIdentity())?.node !== document.node)
+        await writeIdentity({ node: document.node, nodeId: copied.nodeId, since: new Date().toISOString() });
       console.error(
         `main is at data_version ${copied.version}${copied.aside ? `; the former one is kept in ${copied.aside}` : ""}`,
       );
