@@ -1,0 +1,49 @@
+/** Processes and hosts of the cluster end, or stand still. */
+import type { Machine } from "../../faults/machine.ts";
+import { killHost, powerOn } from "../../faults/power.ts";
+import { pauseHost, resumeHost } from "../../faults/processes.ts";
+import { acknowledgedDuring, RECOVER_SECONDS, WHOLE_SECONDS } from "../../faults/under-writer.ts";
+import { eventually } from "../../helpers/lab.ts";
+import { BEYOND_TTL_SECONDS, cluster, proves, provesOfAnySession } from "./sentences.ts";
+
+proves("kill -9 of the primary's postmaster", (primary) => cluster.killPostmaster(primary));
+
+proves("kill -9 of Patroni alone: nothing moves", async (primary, recorder) => {
+  await cluster.killPatroni(primary);
+  await recorder.more(20, RECOVER_SECONDS);
+  if ((await cluster.primary()).name !== primary.name) throw new Error(`${primary.name} is not primary any more`);
+});
+
+proves("the end of the primary's host: another member takes over [survival:primary]", async (primary) => {
+  await killHost(primary);
+  await cluster.awaitPrimary(cluster.others(primary), RECOVER_SECONDS);
+  await powerOn([primary]);
+});
+
+proves(
+  "the end of the synchronous standby's host: another takes its place [survival:other-host]",
+  async (primary, recorder) => {
+    const standby = await cluster.synchronous();
+    await killHost(standby);
+    await recorder.more(20, RECOVER_SECONDS);
+    if ((await cluster.primary([primary])).name !== primary.name) throw new Error("the primary has moved");
+    await powerOn([standby]);
+  },
+);
+
+provesOfAnySession(
+  "a primary that stands still for a minute acknowledges nothing when it goes on",
+  async (primary, recorder) => {
+    await pauseHost(primary);
+    const next = await cluster.awaitPrimary(cluster.others(primary), RECOVER_SECONDS);
+    await acknowledgedDuring(recorder, BEYOND_TTL_SECONDS);
+    await resumeHost(primary);
+    await follows(primary, next);
+  },
+);
+
+async function follows(member: Machine, primary: Machine): Promise<void> {
+  await eventually(`${member.name} follows ${primary.name}`, WHOLE_SECONDS, async () =>
+    (await cluster.list([primary])).some(({ name, state }) => name === member.name && state === "streaming"),
+  );
+}

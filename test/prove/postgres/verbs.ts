@@ -1,0 +1,79 @@
+/** The operator's verbs, on a cluster at work. */
+import test from "ava";
+import { nodeAnswers } from "../../faults/gate.ts";
+import { RECOVER_SECONDS, underWriter, WHOLE_SECONDS } from "../../faults/under-writer.ts";
+import { eventually } from "../../helpers/lab.ts";
+import { BEYOND_TTL_SECONDS, cluster, PATRONI_SECONDS, word } from "./sentences.ts";
+
+test.serial("reinit makes a standby anew from the primary, and refuses the primary", async (t) => {
+  await cluster.whole(WHOLE_SECONDS);
+  const primary = await cluster.primary();
+  const [standby] = cluster.others(primary);
+  if (standby === undefined) throw new Error("the cluster has one member");
+  const refused = await cluster.lab.verb("reinit", "--yes", primary.name);
+  t.is(refused.status, 3);
+  t.regex(refused.stderr, /is the primary/);
+  const asked = await cluster.lab.verb("reinit", standby.name);
+  t.is(asked.status, 3, "without a terminal there is nobody to ask");
+  const marker = `${cluster.dataDirectory(standby)}/of-before`;
+  await standby.exec("touch", marker);
+  const { lost } = await underWriter(cluster, word(), async () => {
+    const ran = await cluster.lab.verb("reinit", "--yes", standby.name);
+    t.is(ran.status, 0, ran.stderr);
+  });
+  t.deepEqual(lost, []);
+  t.not((await cluster.lab.tryExec(standby.name, "test", "-e", marker)).status, 0, "its data is what it was before");
+});
+
+test.serial(
+  "failover promotes a member that Patroni would not, says what that may cost, and refuses beside a primary",
+  async (t) => {
+    await cluster.whole(WHOLE_SECONDS);
+    const primary = await cluster.primary();
+    const standby = await cluster.synchronous();
+    const spare = cluster.others(primary).find((member) => member !== standby);
+    if (spare === undefined) throw new Error("the cluster has no third member");
+    const early = await cluster.lab.verb("failover", "--yes", spare.name);
+    t.is(early.status, 3, early.stderr);
+    t.regex(early.stderr, /the cluster has a primary that runs/);
+
+    await cluster.lab.invoice(cluster.node.name, `before-${word()}`);
+    await cluster.killMember(standby);
+    await cluster.killMember(primary);
+    await eventually("the lock of the primary has ended", BEYOND_TTL_SECONDS + PATRONI_SECONDS, async () =>
+      (await cluster.list([spare])).every(({ role }) => role !== "leader"),
+    );
+    t.true(await cluster.isReadOnly(spare), "Patroni itself promotes no member that was not synchronous");
+    const asked = await cluster.lab.verb("failover", spare.name);
+    t.is(asked.status, 3, "without a terminal there is nobody to ask");
+    const ran = await cluster.lab.verb("failover", "--yes", spare.name);
+    t.is(ran.status, 0, ran.stderr);
+    t.regex(ran.stderr, new RegExp(`${spare.name} IS NOT SYNCHRONOUS`));
+    t.regex(ran.stderr, /witness: data_version \d+ or more/);
+    t.regex(ran.stderr, /is lost for good/);
+    t.is(ran.stdout, `primary: ${spare.name}\n`);
+    t.log(ran.stderr);
+    for (const member of [primary, standby]) await cluster.startMember(member);
+    await cluster.whole(WHOLE_SECONDS);
+    await nodeAnswers(cluster.node, cluster.topology, RECOVER_SECONDS);
+  },
+);
+
+test.serial(
+  "a member's host that was lost for good is made anew by the next up, and forgotten under its old number",
+  async (t) => {
+    await cluster.whole(WHOLE_SECONDS);
+    const [dead] = cluster.others(await cluster.primary());
+    if (dead === undefined) throw new Error("the cluster has one member");
+    const [before, meanwhile] = [`before-${word()}`, `meanwhile-${word()}`];
+    await cluster.lab.invoice(cluster.node.name, before);
+    await cluster.lab.docker("rm", "--force", dead.container);
+    await cluster.lab.invoice(cluster.node.name, meanwhile);
+    await cluster.lab.again();
+    await cluster.whole(WHOLE_SECONDS);
+    const present = await cluster.labels(dead);
+    t.true(present.has(before) && present.has(meanwhile));
+    const checked = await cluster.lab.verb("check");
+    t.is(checked.status, 0, checked.stdout + checked.stderr);
+  },
+);
