@@ -3,6 +3,7 @@ import { type BaseFacts, hasGroup, parseDistribution, parseUser } from "../../sc
 import { baseItems, DISTRIBUTIONS, planBase } from "../../scripts/host/base/plan.ts";
 import { outdated } from "../../scripts/host/base/programs.ts";
 import type { BaseDocument } from "../../scripts/host/contract.ts";
+import { parseFilesystems, parseModules } from "../../scripts/host/kernel.ts";
 import type { Unit } from "../../scripts/host/read.ts";
 
 const document: BaseDocument = {
@@ -33,7 +34,10 @@ const asDesired: BaseFacts = {
   program: "host-abc.mjs",
   current: { kind: "symlink", owner: "root", group: "root", mode: "0777", target: "host-abc.mjs" },
   clock: { container: false, services: new Map([["chrony.service", unit()]]), synchronised: true },
+  kernel: { release: "6.12.0", has: new Set(["btrfs"]) },
 };
+const withPackages = (...packages: string[]) => ({ ...document, packages });
+const kernelWith = (...names: string[]) => ({ ...asDesired, kernel: { release: "6.12.0", has: new Set(names) } });
 const empty: BaseFacts = {
   ...asDesired,
   installed: new Set(),
@@ -113,6 +117,31 @@ test("refuses every distribution but the supported ones, and names it", (t) => {
       message: new RegExp(`received: ${distribution}`),
     });
   }
+});
+
+test("refuses NFS where the kernel has none, before any package is installed, and nothing else for it", (t) => {
+  for (const name of ["nfs-common", "nfs-kernel-server"]) {
+    t.throws(() => planBase(kernelWith("btrfs", "sysfs"), withPackages("cron", name)), {
+      message: /HOST-NFS[\s\S]*received: kernel 6\.12\.0/,
+    });
+  }
+  t.throws(() => planBase(kernelWith("nfs4"), withPackages("nfs-kernel-server")), { message: /HOST-NFS/ });
+  t.throws(() => planBase(kernelWith("nfsd"), withPackages("nfs-common")), { message: /HOST-NFS/ });
+  for (const module of ["nfs4", "nfsv4"])
+    t.notThrows(() => planBase(kernelWith(module), withPackages("nfs-common")), module);
+  t.notThrows(() => planBase(kernelWith("nfsd"), withPackages("nfs-kernel-server")));
+  t.notThrows(() => planBase(kernelWith(), document));
+});
+
+test("filesystems and modules of a kernel are read, loaded, loadable and built in", (t) => {
+  t.deepEqual(parseFilesystems("nodev\tsysfs\nnodev\tnfs4\n\text3\n"), ["sysfs", "nfs4", "ext3"]);
+  t.deepEqual(
+    parseModules(
+      "kernel/fs/nfs/nfsv4.ko.xz: kernel/fs/nfs/nfs.ko.xz kernel/net/sunrpc/sunrpc.ko.xz\nkernel/fs/ext4/ext4.ko:\n",
+    ),
+    ["nfsv4", "ext4"],
+  );
+  t.deepEqual(parseModules("kernel/fs/nfsd/nfsd.ko\n"), ["nfsd"]);
 });
 
 test("os-release is read with and without quotes", (t) => {

@@ -1,6 +1,7 @@
 /** What the base stage has to know of a host. */
 import { basename } from "node:path";
 import { type BaseDocument, PROGRAM_DIRECTORY } from "../contract.ts";
+import { type Kernel, readKernel } from "../kernel.ts";
 import { must, run } from "../process.ts";
 import { type Entry, readEntries, readPackages, readText, readUnits, type Unit } from "../read.ts";
 
@@ -17,6 +18,7 @@ export interface BaseFacts {
   program: string;
   current: Entry | undefined;
   clock: Clock;
+  kernel: Kernel;
 }
 
 export interface Clock {
@@ -69,13 +71,14 @@ async function readClock(): Promise<Clock> {
 
 export async function readBaseFacts(document: BaseDocument): Promise<BaseFacts> {
   const { name, home } = document.user;
-  const [osRelease, passwd, group, installed, entries, clock] = await Promise.all([
+  const [osRelease, passwd, group, installed, entries, clock, kernel] = await Promise.all([
     readText("/etc/os-release"),
     readText("/etc/passwd"),
     readText("/etc/group"),
     readPackages(document.packages),
     readEntries([home, CURRENT]),
     readClock(),
+    readKernel(),
   ]);
   return {
     distribution: parseDistribution(osRelease ?? ""),
@@ -86,5 +89,6 @@ export async function readBaseFacts(document: BaseDocument): Promise<BaseFacts> 
     program: basename(process.argv[1] ?? ""),
     current: entries.get(CURRENT),
     clock,
+    kernel,
   };
 }

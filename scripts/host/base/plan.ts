@@ -28,6 +28,7 @@ export function baseItems(document: BaseDocument): ItemName[] {
 
 export function planBase(facts: BaseFacts, document: BaseDocument): BaseAction[] {
   refuseDistribution(facts.distribution);
+  refuseKernel(facts, document);
   return [
     ...planPackages(facts, document),
     ...planAccount(facts, document),
@@ -45,6 +46,27 @@ function refuseDistribution(distribution: string): void {
     why: "packages, paths and versions differ; what was not tested does not guard money",
     fix: `use one of: ${DISTRIBUTIONS.join(", ")}`,
   });
+}
+
+/** What a package needs of the kernel: a filesystem, or the module that brings it. */
+const OF_THE_KERNEL: Record<string, { what: string; anyOf: string[] }> = {
+  "nfs-common": { what: "mount a replica over NFS", anyOf: ["nfs4", "nfsv4"] },
+  "nfs-kernel-server": { what: "serve a replica over NFS", anyOf: ["nfsd"] },
+};
+
+/** Here and not in the replica's stage, which comes after packages and volumes have changed the host. */
+function refuseKernel({ kernel }: BaseFacts, { packages }: BaseDocument): void {
+  for (const name of packages) {
+    const needed = OF_THE_KERNEL[name];
+    if (needed === undefined || needed.anyOf.some((each) => kernel.has.has(each))) continue;
+    throw new Refusal({
+      code: "HOST-NFS",
+      what: `this host's kernel can't ${needed.what}`,
+      received: `kernel ${kernel.release} without ${needed.anyOf.join(" or ")} in /proc/filesystems and /lib/modules`,
+      why: "the replica would never be mounted, and lightningd does not start without its replica",
+      fix: "use via: sshfs, or a kernel with NFS (a container has its host's; some cloud kernels leave it out)",
+    });
+  }
 }
 
 function planPackages(facts: BaseFacts, document: BaseDocument): BaseAction[] {
