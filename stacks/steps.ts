@@ -59,6 +59,9 @@ export function planSteps(documents: ReadonlyMap<string, readonly StageDocument[
     replica.after.push(...mount.after);
     mount.after.push(replica.name);
   }
+  // NFS knows no key: what the mount needs of the other host is its export.
+  const exported = stages.find(({ document }) => isReplica(document, "target") && document.via === "nfs");
+  if (exported !== undefined) mount?.after.push(exported.name);
   const certificates = planCertificates(documents, stages);
   const consensus = stages.filter(({ document }) => document.stage === "etcd").map(({ name }) => name);
   for (const { document, after } of stages) {

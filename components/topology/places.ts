@@ -5,6 +5,13 @@ import { createHash } from "node:crypto";
 import { type JournalMode, PROGRAM_DIRECTORY } from "../../scripts/host/contract.ts";
 import type { ReplicaSpec, Topology, VolumeSpec } from "./schema.ts";
 
+/** Where the other hosts reach this one. */
+export function peerAddress({ hosts }: Topology, host: string): string {
+  const spec = hosts[host];
+  if (spec === undefined) throw new Error(`host ${host} is not declared; the rules were not run on this topology`);
+  return spec.peerAddress ?? spec.address;
+}
+
 /** The account that runs lightningd, and its primary group. */
 export const ACCOUNT = { name: "bitcoin", home: "/var/lib/bitcoin" } as const;
 /** Name of the main database file and of its replica (the backup document: "the same filename for both"). */

@@ -125,7 +125,11 @@ export const lightningdSchema = z.union([
 export const replicaSchema = z.strictObject({
   host: name.optional().describe("Host that keeps the replica; without it, the node's own host."),
   path: absolutePath.describe("Directory of the replica on that host's own volume, used by nothing else."),
-  via: z.enum(["local", "sshfs", "nfs"]).describe("How the node's host writes to it."),
+  via: z
+    .enum(["local", "sshfs", "nfs"])
+    .describe(
+      "How the node's host writes to it: to another disk of its own, or to another host over sshfs or NFS. NFS was never run by twofold's makers (README, 'What was not tested'), and is for a private network only.",
+    ),
   acceptRented: z
     .boolean()
     .default(false)

@@ -115,8 +115,10 @@ export interface ReplicaDocument {
   directory: string;
   /** Source only: what to mount, for sshfs and nfs. */
   remote?: PeerAccess & { path: string };
-  /** Target only: the account that may do nothing but sftp into its directory, and its chroot. */
+  /** Target only: the account whose directory it is, and the directory above, which is root's. Over sshfs it may do nothing but sftp into it. */
   account?: { name: string; chroot: string };
+  /** Target of nfs only: the one address that may mount the directory, and the volume without which it is not exported. */
+  nfs?: { client: string; volume: { mount: string; uuid: string } };
   user: string;
   group: string;
 }

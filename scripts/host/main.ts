@@ -17,6 +17,7 @@ import { repairWork } from "./commands/repair-work.ts";
 import { replicaAuthorize } from "./commands/replica-authorize.ts";
 import { replicaBeforeMount } from "./commands/replica-before-mount.ts";
 import { replicaKey } from "./commands/replica-key.ts";
+import { replicaWatch } from "./commands/replica-watch.ts";
 import { restore } from "./commands/restore.ts";
 import { resync } from "./commands/resync.ts";
 import { status } from "./commands/status.ts";
@@ -49,6 +50,7 @@ const COMMANDS: Record<string, Command> = {
   "replica-key": replicaKey,
   "replica-authorize": replicaAuthorize,
   "replica-before-mount": replicaBeforeMount,
+  "replica-watch": replicaWatch,
   postgres,
   "tls-request": tlsRequest,
   "tls-sign": tlsSign,

@@ -81,6 +81,12 @@ const replica = z.strictObject({
   directory: path,
   remote: z.exactOptional(z.extend(peer, { path })),
   account: z.exactOptional(z.strictObject({ name: accountName, chroot: path })),
+  nfs: z.exactOptional(
+    z.strictObject({
+      client: z.string().check(z.regex(/^[0-9a-fA-F.:]+$/, "an IP address")),
+      volume: z.strictObject({ mount: path, uuid: text }),
+    }),
+  ),
   user: accountName,
   group: accountName,
 });

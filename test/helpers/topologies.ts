@@ -42,6 +42,15 @@ export function sshfsConfig(): Config {
   };
 }
 
+/** The same over NFS, in a network of one's own. */
+export function nfsConfig(): Config {
+  const config = sshfsConfig();
+  config.hosts.alice.peerAddress = "10.0.0.10";
+  config.hosts.vault.peerAddress = "10.0.0.20";
+  config.node.wallet.replica.via = "nfs";
+  return config;
+}
+
 /** The same with the replica on a second volume of the node's own host. */
 export function localConfig(): Config {
   const config = sshfsConfig();

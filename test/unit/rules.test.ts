@@ -9,6 +9,7 @@ import {
   type Config,
   keyed,
   localConfig,
+  nfsConfig,
   postgresConfig,
   raidConfig,
   shaped,
@@ -430,6 +431,25 @@ const BREACHES: Breach[] = [
       c.node.wallet.replica.via = "nfs";
     },
   },
+  {
+    code: "REPLICA_NFS_ADDRESS",
+    title: "NFS over a public address of the node's host",
+    paths: ["twofold:hosts.alice.peerAddress"],
+    config: nfsConfig,
+    change: (c) => {
+      delete c.hosts.alice.peerAddress;
+    },
+  },
+  {
+    code: "REPLICA_NFS_ADDRESS",
+    title: "NFS to a host by its name, and from another one's zone",
+    paths: ["twofold:hosts.alice.peerAddress", "twofold:hosts.vault.peerAddress"],
+    config: nfsConfig,
+    change: (c) => {
+      c.hosts.alice.peerAddress = "fd00::1%eth0";
+      c.hosts.vault.peerAddress = "vault.lan";
+    },
+  },
   // witness
   {
     code: "WITNESS_NONE",
@@ -612,6 +632,34 @@ for (const { code, title, paths, config = sshfsConfig, change } of BREACHES) {
     }
   });
 }
+
+test("NFS is let through in exactly the networks that nobody has in the internet", (t) => {
+  const refused = (address: string) => {
+    const config = nfsConfig();
+    config.hosts.alice.peerAddress = address;
+    return checkRules(shaped(config)).some(({ code }) => code === "REPLICA_NFS_ADDRESS");
+  };
+  const byte = fc.integer({ min: 0, max: 255 });
+  fc.assert(
+    fc.property(byte, byte, byte, byte, (a, b, c, d) => {
+      const own =
+        a === 10 || (a === 172 && b >= 16 && b < 32) || (a === 192 && b === 168) || (a === 100 && b >= 64 && b < 128);
+      t.is(refused(`${a}.${b}.${c}.${d}`), !own);
+    }),
+    {
+      examples: [
+        [172, 15, 0, 1],
+        [172, 16, 0, 1],
+        [172, 32, 0, 1],
+        [100, 63, 0, 1],
+        [100, 127, 0, 1],
+        [192, 168, 1, 1],
+      ],
+    },
+  );
+  t.false(refused("fd12:3456::1"));
+  t.true(refused("2001:db8::1"));
+});
 
 test("every rule is broken by a test", (t) => {
   const broken = new Set(BREACHES.map(({ code }) => code));

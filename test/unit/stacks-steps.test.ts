@@ -33,6 +33,16 @@ const three = planSteps(
 );
 const step = (name: string) => three.find((each) => each.name === name);
 
+const overNfs = planSteps(
+  new Map([
+    ["alice", [stage("alice", "base"), stage("alice", "replica", { role: "source", via: "nfs", node: "alice" })]],
+    [
+      "vault",
+      [stage("vault", "base"), stage("vault", "replica", { role: "target", via: "nfs", node: "alice", account })],
+    ],
+  ]),
+);
+
 const identity = (role: string) => ({ role, authority: "alice", commonName: role, names: [] });
 const member = (host: string) => [
   stage(host, "base"),
@@ -53,6 +63,14 @@ const cluster = planSteps(
   ]),
 );
 const clusterStep = (name: string) => cluster.find((each) => each.name === name);
+
+test("a mount over NFS comes after the other host's export, and no key is brought for it", (t) => {
+  t.deepEqual(overNfs.find(({ name }) => name === "alice-replica")?.after, ["alice-base", "vault-replica"]);
+  t.deepEqual(
+    overNfs.filter(({ kind }) => kind !== "stage"),
+    [],
+  );
+});
 
 test("a host's certificates come after its base and the authority's, and before every stage that uses one", (t) => {
   t.deepEqual(clusterStep("pg1-certificates"), {

@@ -11,7 +11,7 @@ import {
   type StageName,
 } from "../../scripts/host/contract.ts";
 import { parseDocument } from "../../scripts/host/schema.ts";
-import { type Config, localConfig, raidConfig, sshfsConfig, valid } from "../helpers/topologies.ts";
+import { type Config, localConfig, nfsConfig, raidConfig, sshfsConfig, valid } from "../helpers/topologies.ts";
 
 function documentOf<S extends StageName>(topology: Topology, host: string, stage: S): DocumentOf<S> | undefined {
   return documentsOf(topology)
@@ -59,7 +59,7 @@ test("the host program takes every document as it is", (t) => {
     c.node.options = { alias: "x", "disable-dns": true, "max-concurrent-htlcs": 30, plugin: ["/a", "/b"] };
     c.node.lightningd = { release: "v26.06.6", keyFile: "k.asc", fingerprint: "A".repeat(40) };
   });
-  for (const config of [sshfsConfig(), localConfig(), raidConfig(), declared]) {
+  for (const config of [sshfsConfig(), nfsConfig(), localConfig(), raidConfig(), declared]) {
     for (const documents of documentsOf(valid(config)).values()) {
       for (const document of documents) t.deepEqual(parseDocument(document), document);
     }
@@ -107,11 +107,8 @@ test("a host gets the packages that its stages need, sorted, and no others", (t)
     c.node.lightningd = { release: "v26.06.6", keyFile: "k.asc", fingerprint: "A".repeat(40) };
   });
   t.true(["gpg", "gpgv", "curl"].every((name) => packages(release, "alice")?.includes(name)));
-  const nfs = with_(sshfsConfig(), (c) => {
-    c.node.wallet.replica.via = "nfs";
-  });
-  t.true(packages(nfs, "alice")?.includes("nfs-common"));
-  t.true(packages(nfs, "vault")?.includes("nfs-kernel-server"));
+  const nfs = (host: string) => packages(nfsConfig(), host)?.filter((name) => /nfs|sshfs/.test(name));
+  t.deepEqual([nfs("alice"), nfs("vault"), nfs("eve")], [["nfs-common"], ["nfs-kernel-server"], []]);
 });
 
 test("a volume is mounted with the backup document's options, and neither keeps the host from booting nor mounts degraded", (t) => {
@@ -212,11 +209,29 @@ test("main and replica have one file name, in directories of their own", (t) => 
   t.is(wallet(sshfsConfig()).replica, "/var/lib/twofold-replica/alice/lightningd.sqlite3");
 });
 
+test("a replica over NFS is exported to the node's own address alone, from its volume, and mounted from the other's", (t) => {
+  const topology = valid(nfsConfig());
+  const [volume] = volumesOf(topology, "vault");
+  t.like(documentOf(topology, "vault", "replica"), {
+    directory: "/srv/replicas/alice/wallet",
+    account: { name: "twofold-replica-alice", chroot: "/srv/replicas/alice" },
+    nfs: {
+      client: "10.0.0.10",
+      volume: { mount: "/srv/replicas", uuid: volume && volumeUuid(topology, "vault", volume) },
+    },
+  });
+  const source = documentOf(topology, "alice", "replica");
+  t.like(source?.remote, { address: "10.0.0.20", path: "/srv/replicas/alice/wallet" });
+  t.is(source?.nfs, undefined);
+  t.is(documentOf(valid(sshfsConfig()), "vault", "replica")?.nfs, undefined);
+});
+
 test("WAL is the default, the rollback journal over NFS, and what is declared holds", (t) => {
   const mode = (config: Config) => sqliteWallet(config).journalMode;
   t.is(mode(raidConfig()), "wal");
   t.is(mode(localConfig()), "wal");
   t.is(mode(sshfsConfig()), "wal");
+  t.is(mode(nfsConfig()), "delete");
   t.is(
     mode(
       with_(sshfsConfig(), (c) => {

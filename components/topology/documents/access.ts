@@ -1,4 +1,5 @@
 import type { PeerAccess } from "../../../scripts/host/contract.ts";
+import { peerAddress } from "../places.ts";
 import type { Topology } from "../schema.ts";
 
 /** The two things for which the node's host reaches another one, each with a key and an account of its own. */
@@ -15,7 +16,7 @@ export function peerAccess(topology: Topology, host: string, purpose: Purpose): 
   if (spec === undefined) throw new Error(`host ${host} is not declared; the rules were not run on this topology`);
   return {
     host,
-    address: spec.peerAddress ?? spec.address,
+    address: peerAddress(topology, host),
     port: spec.peerPort ?? spec.port,
     user: peerAccount(topology, purpose),
     hostKey: spec.hostKey,

@@ -1,5 +1,15 @@
 import type { ReplicaDocument } from "../../../scripts/host/contract.ts";
-import { ACCOUNT, REMOTE_REPLICA_MOUNT, REPLICA_IN_CHROOT, replicaHost, replicaOf } from "../places.ts";
+import {
+  ACCOUNT,
+  isInside,
+  peerAddress,
+  REMOTE_REPLICA_MOUNT,
+  REPLICA_IN_CHROOT,
+  replicaHost,
+  replicaOf,
+  volumesOf,
+  volumeUuid,
+} from "../places.ts";
 import type { Topology } from "../schema.ts";
 import { peerAccess, peerAccount } from "./access.ts";
 
@@ -58,7 +68,19 @@ export function replicaDocument(topology: Topology, host: string): ReplicaDocume
     via,
     directory: seenByTarget,
     account: { name: account, chroot: path },
+    ...(via === "nfs" ? { nfs: exportOf(topology, target, path) } : {}),
     user: account,
     group: account,
+  };
+}
+
+/** Who may mount the replica over NFS, and on which volume it lies. */
+function exportOf(topology: Topology, target: string, path: string): NonNullable<ReplicaDocument["nfs"]> {
+  const volume = volumesOf(topology, target).find(({ spec }) => isInside(path, spec.mount));
+  if (volume === undefined)
+    throw new Error(`${path} is on no volume of ${target}; the rules were not run on this topology`);
+  return {
+    client: peerAddress(topology, topology.node.host),
+    volume: { mount: volume.spec.mount, uuid: volumeUuid(topology, target, volume) },
   };
 }

@@ -1,4 +1,5 @@
-import { isInside, replicaHost, replicaOf } from "../places.ts";
+import { BlockList, isIP } from "node:net";
+import { isInside, peerAddress, replicaHost, replicaOf } from "../places.ts";
 import { diskOf } from "./raid.ts";
 import type { Rule } from "./rule.ts";
 
@@ -113,4 +114,35 @@ const walOverNfs: Rule = {
   },
 };
 
-export const REPLICA_RULES: readonly Rule[] = [host, volume, insideMain, mainDevice, rented, walOverNfs];
+/** Addresses that are nobody's in the internet: RFC 1918, RFC 6598 (many VPNs), RFC 4193. */
+const OWN_NETWORKS = new BlockList();
+OWN_NETWORKS.addSubnet("10.0.0.0", 8);
+OWN_NETWORKS.addSubnet("172.16.0.0", 12);
+OWN_NETWORKS.addSubnet("192.168.0.0", 16);
+OWN_NETWORKS.addSubnet("100.64.0.0", 10);
+OWN_NETWORKS.addSubnet("fc00::", 7, "ipv6");
+
+/** Neither exports(5) nor another host understands the zone of a link ("fe80::1%eth0"). */
+const inOwnNetwork = (address: string) =>
+  isIP(address) !== 0 && !address.includes("%") && OWN_NETWORKS.check(address, isIP(address) === 6 ? "ipv6" : "ipv4");
+
+const nfsAddress: Rule = {
+  code: "REPLICA_NFS_ADDRESS",
+  why: "NFS is neither encrypted nor does it know who asks but by the address: whoever is on the way, or takes that address, reads and rewrites the replica",
+  fix: "give the host a peerAddress in a network of your own, as a number (10.…, 172.16.…, 192.168.…, 100.64.…, fd…: a cable or a VPN between the two), or use via: sshfs",
+  check(topology) {
+    const target = replicaHost(topology);
+    if (replicaOf(topology)?.via !== "nfs" || target === undefined) return [];
+    return [topology.node.host, target]
+      .filter((name) => topology.hosts[name] !== undefined)
+      .map((name) => ({ name, address: peerAddress(topology, name) }))
+      .filter(({ address }) => !inOwnNetwork(address))
+      .map(({ name, address }) => ({
+        path: `twofold:hosts.${name}.peerAddress`,
+        what: "a replica over NFS needs an IP address in a private network on both sides",
+        received: address,
+      }));
+  },
+};
+
+export const REPLICA_RULES: readonly Rule[] = [host, volume, insideMain, mainDevice, rented, walOverNfs, nfsAddress];

@@ -5,9 +5,9 @@ import { removeFile, writeFileDurably } from "../files.ts";
 import { ROOT_FILE } from "../planning.ts";
 import { must, run } from "../process.ts";
 import { type ApplyContext, Refusal } from "../stage.ts";
+import type { ReplicaAction } from "./actions.ts";
 import { ensureKey } from "./key.ts";
-import { mountReplica, remountReplica } from "./mount.ts";
-import type { ReplicaAction } from "./plan.ts";
+import { mountReplica, remountReplica, unmountReplica } from "./mount.ts";
 
 export async function applyReplica(
   action: ReplicaAction,
@@ -30,12 +30,17 @@ export async function applyReplica(
     case "replica/reload-sshd":
       await must("systemctl", ["try-reload-or-restart", "ssh.service"]);
       return;
+    case "replica/export":
+      await must("exportfs", ["-r"]);
+      return;
     case "replica/make-key":
       return ensureKey(action.path, action.comment);
     case "replica/mount":
-      return mountReplica(document.directory, context);
+      return mountReplica(document, context);
     case "replica/remount":
-      return remountReplica(document.directory, action.startedAt, context);
+      return remountReplica(document, action.startedAt, context);
+    case "replica/unmount":
+      return unmountReplica(context);
   }
 }
 

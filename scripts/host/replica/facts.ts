@@ -4,7 +4,10 @@ import { dirname } from "node:path";
 import {
   AUTHORIZED_KEYS_DIRECTORY,
   authorizedKeysOf,
+  EXPORTS_DIRECTORY,
+  exportsFileOf,
   mountPointParent,
+  NFS_SERVER,
   REPLICA_KNOWN_HOSTS,
   REPLICA_SSH_CONFIG,
   REPLICA_UNIT,
@@ -41,6 +44,7 @@ export interface TargetFacts {
   key: string | undefined;
   /** sshd's main config, which has to include the folder of the drop-in. */
   sshdConfig: string;
+  nfsServer: Unit | undefined;
 }
 
 export interface SourceFacts {
@@ -73,8 +77,12 @@ async function readTarget(document: ReplicaDocument): Promise<TargetFacts> {
     pathAndParents(dirname(chroot)).map(async (path) => ({ path, entry: await readEntry(path, accounts) })),
   );
   const ancestors = found.filter((each): each is { path: string; entry: Entry } => each.entry !== undefined);
-  const paths = [chroot, document.directory, AUTHORIZED_KEYS_DIRECTORY, authorizedKeysOf(name), sshdFileOf(name)];
-  const entries = await readEntries(["/etc/twofold", ...paths]);
+  const ssh = ["/etc/twofold", AUTHORIZED_KEYS_DIRECTORY, authorizedKeysOf(name), sshdFileOf(name)];
+  const nfs = [EXPORTS_DIRECTORY, exportsFileOf(document.node)];
+  const [entries, units] = await Promise.all([
+    readEntries([chroot, document.directory, ...ssh, ...nfs]),
+    readUnits(document.via === "nfs" ? [NFS_SERVER] : []),
+  ]);
   const deepest = entries.get(chroot) ? chroot : (ancestors.at(-1)?.path ?? "/");
   return {
     role: "target",
@@ -84,6 +92,7 @@ async function readTarget(document: ReplicaDocument): Promise<TargetFacts> {
     ancestors,
     ownVolume: (await stat(deepest)).dev !== (await stat("/")).dev,
     sshdConfig: (await readText("/etc/ssh/sshd_config")) ?? "",
+    nfsServer: units.get(NFS_SERVER),
   };
 }
 

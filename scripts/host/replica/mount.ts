@@ -2,8 +2,8 @@
 import { readFile } from "node:fs/promises";
 import { dirname } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { REPLICA_SSH_CONFIG, REPLICA_UNIT } from "../../../templates/replica.ts";
-import { LIGHTNINGD } from "../contract.ts";
+import { REPLICA_MOUNT_TYPES, REPLICA_SSH_CONFIG, REPLICA_UNIT } from "../../../templates/replica.ts";
+import { LIGHTNINGD, type ReplicaDocument } from "../contract.ts";
 import { startLightningd, stopLightningd } from "../lightningd/service.ts";
 import { isUp, readUnitState } from "../lightningd/unit.ts";
 import { must, run } from "../process.ts";
@@ -18,52 +18,85 @@ const MOUNT_DEADLINE_MS = 60_000;
 /** lightningd's TimeoutStopSec=10min, and time for systemd to kill what is left. */
 const RELEASE_DEADLINE_MS = 11 * 60_000;
 
-async function isMounted(directory: string): Promise<boolean> {
-  return mountAt(await readMounts(), directory)?.type === "fuse.sshfs";
+type Way = keyof typeof REPLICA_MOUNT_TYPES;
+const wayOf = ({ via }: ReplicaDocument): Way => (via === "nfs" ? "nfs" : "sshfs");
+
+async function isMounted(directory: string, way: Way): Promise<boolean> {
+  return mountAt(await readMounts(), directory)?.type === REPLICA_MOUNT_TYPES[way];
 }
 
-/** What ssh says when no further try can help. */
-const FINAL = /Permission denied|Host key verification failed/;
+/** What ssh and mount.nfs say when no further try can help. */
+const FINAL = /Permission denied|Host key verification failed|access denied by server/;
 
-/** What ssh says of the way to the replica's host, which sshfs keeps to itself; undefined if nothing is in the way. */
-async function probe(): Promise<string | undefined> {
-  const { status, stderr } = await run("ssh", ["-F", REPLICA_SSH_CONFIG, "-s", "replica", "sftp"]);
-  return status === 0 ? undefined : stderr.trim() || `ssh ended with status ${status}`;
-}
+/** What is in the way of the mount, in the words of the program that makes it; undefined if it says nothing. */
+const PROBES: Record<Way, (since: Date) => Promise<string | undefined>> = {
+  /** sshfs keeps to itself what ssh says. */
+  async sshfs() {
+    const { status, stderr } = await run("ssh", ["-F", REPLICA_SSH_CONFIG, "-s", "replica", "sftp"]);
+    return status === 0 ? undefined : stderr.trim() || `ssh ended with status ${status}`;
+  },
+  async nfs(since) {
+    const seconds = Math.floor(since.getTime() / 1000);
+    const args = ["--unit", REPLICA_UNIT, "--since", `@${seconds}`, "--output", "cat", "--no-pager", "--quiet"];
+    const { stdout } = await run("journalctl", args);
+    return stdout.split("\n").findLast((line) => line.startsWith("mount"));
+  },
+};
 
-/** Starts the mount's unit and waits for it. @throws with ssh's own words if it doesn't come up */
-export async function mountReplica(directory: string, context: ApplyContext): Promise<void> {
+const CURES: Record<Way, string> = {
+  sshfs:
+    "see that the replica's host is up, that its host key is the declared one, and that it knows this host's key " +
+    "(replica-key here, replica-authorize there; pulumi up does both); then run this again",
+  nfs:
+    "see that the replica's host is up, that its volume is mounted, that TCP port 2049 is open to this host, and that this host " +
+    "comes to it from its declared peerAddress ('exportfs -v' there names the one that is let in); then run this again",
+};
+
+/** Starts the mount's unit and waits for it. @throws with the words of ssh or mount.nfs if it doesn't come up */
+export async function mountReplica(document: ReplicaDocument, context: ApplyContext): Promise<void> {
+  const { directory } = document;
+  const way = wayOf(document);
+  const since = new Date();
   await run("systemctl", ["reset-failed", REPLICA_UNIT]);
   await must("systemctl", ["start", "--no-block", REPLICA_UNIT]);
   const deadline = Date.now() + MOUNT_DEADLINE_MS;
   let said: string | undefined;
   do {
     const unit = (await readUnits([REPLICA_UNIT])).get(REPLICA_UNIT);
-    if (unit?.active === "active" && (await isMounted(directory))) {
+    if (unit?.active === "active" && (await isMounted(directory, way))) {
       context.progress(`the replica is mounted at ${directory}`);
       return;
     }
-    said = await probe();
+    said = await PROBES[way](since);
     await delay(POLL_MS);
   } while (Date.now() < deadline && !FINAL.test(said ?? ""));
   throw new Error(
     `the replica was not mounted at ${directory}; systemd goes on trying\n` +
-      `  received: ${said ?? `ssh gets through, and ${REPLICA_UNIT} does not come up; see its journal`}\n` +
+      `  received: ${said ?? `nothing is in the way, and ${REPLICA_UNIT} does not come up; see its journal`}\n` +
       "  why: lightningd does not start without its replica\n" +
-      "  to do: see that the replica's host is up, that its host key is the declared one, and that it knows this host's key " +
-      "(replica-key here, replica-authorize there; pulumi up does both); then run this again",
+      `  to do: ${CURES[way]}`,
   );
 }
 
 /** Mounts anew with lightningd stopped, and starts it again if it ran. */
-export async function remountReplica(directory: string, startedAt: number, context: ApplyContext): Promise<void> {
+export async function remountReplica(
+  document: ReplicaDocument,
+  startedAt: number,
+  context: ApplyContext,
+): Promise<void> {
   const unit = (await readUnits([REPLICA_UNIT])).get(REPLICA_UNIT);
   if (unit?.startedAt !== startedAt) return;
   const running = isUp(await readUnitState());
   if (running) await stopLightningd(context);
   await must("systemctl", ["stop", REPLICA_UNIT]);
-  await mountReplica(directory, context);
+  await mountReplica(document, context);
   if (running) await startLightningd(context);
+}
+
+/** Takes the mount away for good, with lightningd stopped, whose config still names it. */
+export async function unmountReplica(context: ApplyContext): Promise<void> {
+  if (isUp(await readUnitState())) await stopLightningd(context);
+  await must("systemctl", ["disable", "--quiet", "--now", REPLICA_UNIT]);
 }
 
 /**
