@@ -14,7 +14,8 @@ test.serial("the host program is one file, named and known by its hash", async (
       .digest("hex"),
     sha256,
   );
-  t.true((await stat(file)).size < 400_000);
+  // Copied to every host and read at every command: a library that comes along by mistake is seen here.
+  t.true((await stat(file)).size < 600_000);
 });
 
 test.serial("the host program brings its templates and imports nothing but Node's own modules", async (t) => {
