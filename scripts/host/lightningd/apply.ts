@@ -24,7 +24,7 @@ export async function applyLightningd(
         fix: `see why with 'systemctl status' and 'mount ${action.mount}' on the host; \`pulumi up\` mounts it in its storage stage`,
       });
     case "lightningd/install":
-      return applyInstall(document.install, context);
+      return applyInstall(document.install, { libpq: document.wallet.kind === "postgres" }, context);
     case "lightningd/set-journal-mode":
       if (hasSqliteWallet(document)) await setJournalMode(action.path, document);
       return;

@@ -1,5 +1,4 @@
 /** What the lightningd stage reads of a host. */
-import { open } from "node:fs/promises";
 import { dirname } from "node:path";
 import { lightningdConfFiles } from "../../../templates/lightningd-conf.ts";
 import { hasPostgresWallet, hasSqliteWallet, LIGHTNINGD, type LightningdDocument, tlsFiles } from "../contract.ts";
@@ -9,7 +8,8 @@ import { type Entry, readAccounts, readEntries, readEntry } from "../read.ts";
 import { readCertificateProblem } from "../tls/check.ts";
 import { sharedDisks } from "./disks.ts";
 import { type InstallFacts, readInstallFacts } from "./install/install.ts";
-import { isElf } from "./install/libraries.ts";
+import { programsOf } from "./install/layout.ts";
+import { lacksLibpq } from "./install/libpq.ts";
 import { readJournalMode, SQLITE_HEADER_BYTES } from "./journal-mode.ts";
 import { readProcessVariable, readUnitState, type UnitState } from "./unit.ts";
 
@@ -77,7 +77,7 @@ export async function readLightningdFacts(document: LightningdDocument): Promise
     unmounted,
     networkDirectory,
     unit,
-    lacksLibpq: hasPostgresWallet(document) && (await lacksLibpq(`${LIGHTNINGD.programs}/lightningd`)),
+    lacksLibpq: hasPostgresWallet(document) && (await lacksLibpq(`${programsOf(document.install)}/lightningd`)),
     certificateProblem: hasPostgresWallet(document)
       ? await readCertificateProblem(document.wallet.identity)
       : undefined,
@@ -89,16 +89,6 @@ export async function readLightningdFacts(document: LightningdDocument): Promise
       modes.some(([, mode]) => mode !== undefined),
     journalModes: Object.fromEntries(modes.filter(([, mode]) => mode !== undefined)) as LightningdFacts["journalModes"],
   };
-}
-
-/** Whether a program is linked without PostgreSQL's client library. A script, as the lab daemon is, has its own way. */
-async function lacksLibpq(program: string): Promise<boolean> {
-  const file = await open(program, "r").catch(() => undefined);
-  if (file === undefined) return false;
-  const { buffer } = await file.read(Buffer.alloc(4), 0, 4, 0).finally(() => file.close());
-  if (!isElf(buffer)) return false;
-  const { status, stdout } = await run("ldd", [program]);
-  return status === 0 && !stdout.includes("libpq.so");
 }
 
 /** A replica on another host has disks of its own. */

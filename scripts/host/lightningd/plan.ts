@@ -17,6 +17,7 @@ import { planKeyOwnership, requireCertificate } from "../tls/check.ts";
 import { DIRECTORIES, type LightningdFacts, networkDirectoryOf, UNIT_FILE, walletFiles } from "./facts.ts";
 import { type InstallAction, installItems, planInstall } from "./install/install.ts";
 import { programsOf } from "./install/layout.ts";
+import { withoutLibpq } from "./install/libpq.ts";
 import { isUp } from "./unit.ts";
 
 interface Own {
@@ -68,7 +69,7 @@ export function lightningdItems(document: LightningdDocument): ItemName[] {
 
 export function planLightningd(facts: LightningdFacts, document: LightningdDocument): Action[] {
   refuseSharedDisks(facts, document);
-  refuseWithoutLibpq(facts);
+  if (facts.lacksLibpq) throw withoutLibpq(`${programsOf(document.install)}/lightningd`);
   if (hasPostgresWallet(document)) requireCertificate(document.wallet.identity, facts.certificateProblem);
   const install = planInstall(facts.install, document.install);
   const files = planFiles(facts, document);
@@ -95,17 +96,6 @@ function refuseSharedDisks({ sharedDisks }: LightningdFacts, { wallet }: Lightni
     received: `${wallet.main} and ${wallet.replica?.path} share ${sharedDisks.join(", ")}`,
     why: "one dead disk would take both copies",
     fix: "put the replica on a volume over other disks, or on another host; another name or partition of one disk is that disk",
-  });
-}
-
-function refuseWithoutLibpq({ lacksLibpq }: LightningdFacts): void {
-  if (!lacksLibpq) return;
-  throw new Refusal({
-    code: "lightningd-no-libpq",
-    what: "this lightningd can't keep its wallet in PostgreSQL",
-    received: `${LIGHTNINGD.programs}/lightningd, which is not linked with libpq`,
-    why: "it was built on a host without PostgreSQL's headers; it would end at its start",
-    fix: "install an official release, or build it again where libpq-dev is installed ('./configure' then finds PostgreSQL)",
   });
 }
 

@@ -24,6 +24,7 @@ import { type Entry, readEntries } from "../../read.ts";
 import type { ApplyContext, CommonAction, ItemName } from "../../stage.ts";
 import { Refusal } from "../../stage.ts";
 import { INSTALLATIONS, programsOf, TREE_PREFIX, treeOf } from "./layout.ts";
+import { lacksLibpq, withoutLibpq } from "./libpq.ts";
 import { describeLibrary, isElf, parseLdd } from "./libraries.ts";
 import { readTree, type TreeState, writeManifest } from "./manifest.ts";
 import { judgeSignature, parseChecksum, parsePrimaryFingerprints, releaseFiles } from "./release.ts";
@@ -214,8 +215,12 @@ function refuseChecksum(source: string, received: string, wanted: string, where:
   });
 }
 
-/** Carries out {@link InstallAction}. A run that was killed leaves a directory `.install-…`, which the next one removes. */
-export async function applyInstall(install: LightningdInstall, context: ApplyContext): Promise<void> {
+/** Carries out {@link InstallAction}. `libpq`: the programs have to be linked with it. A run that was killed leaves a directory `.install-…`, which the next one removes. */
+export async function applyInstall(
+  install: LightningdInstall,
+  { libpq }: { libpq: boolean },
+  context: ApplyContext,
+): Promise<void> {
   if (install.kind === "preinstalled") return;
   for (const name of await readdir(INSTALLATIONS))
     if (name.startsWith(".install-")) await rm(join(INSTALLATIONS, name), { recursive: true });
@@ -226,6 +231,8 @@ export async function applyInstall(install: LightningdInstall, context: ApplyCon
         ? await fetchArchive(install, work, context)
         : await fetchRelease(install, work, context);
     const tree = await unpack(archive, work, context);
+    // Before it is in use: a node that runs is not to be restarted with programs that can't start.
+    if (libpq && (await lacksLibpq(join(tree, "usr/bin/lightningd")))) throw withoutLibpq("lightningd");
     await moveIntoPlace(tree, treeOf(install), work);
     await removeOlder(treeOf(install));
   } finally {
