@@ -42,13 +42,14 @@ async function fingerprint(): Promise<string[]> {
     "sh",
     "-euc",
     // ctime can't be set back. Docker keeps three files; the witness goes on, and so does what is left to do after a failure. The provider
-    // copies lightningd's archive or key beside the host program while the first stages run.
+    // copies lightningd's archive or key beside the host program while the first stages run. A running lightningd commits by itself now and
+    // then, into the log of its wallet.
     `find /etc /usr/local /opt /root /var/lib/twofold /var/spool/cron -xdev \\
        \\( -path /etc/hosts -o -path /etc/hostname -o -path /etc/resolv.conf -o -path /usr/local/etc/lab-keys \\
           -o -name mark.json -o -path '/var/lib/twofold/pending*' \\
           -o -path '/usr/local/lib/twofold/*.archive' -o -path '/usr/local/lib/twofold/*.asc' \\) -prune \\
        -o ! -type d -printf '%p %i %C@ %m %u:%g %l\\n' -o -type d -printf '%p %m %u:%g\\n'
-     find /srv/lightning -type f ! -name '*-shm' ! -name '*.log' -exec sha256sum {} +`,
+     find /srv/lightning -type f ! -name '*-shm' ! -name '*-wal' ! -name '*.log' -exec sha256sum {} +`,
   );
   const units = await lab.exec(
     "alice",
