@@ -4,7 +4,7 @@
  * Each host has a cache directory of its own, since apt locks it. Before a start it is filled with hard links from one
  * master cache, and what the host fetched is linked back. apt checks each package's digest, whoever put it there.
  */
-import { copyFileSync, linkSync, mkdirSync, readdirSync } from "node:fs";
+import { copyFileSync, linkSync, mkdirSync, readdirSync, renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { cacheDirectory } from "./environment.mjs";
 import { codeOf } from "./errors.mjs";
@@ -22,9 +22,16 @@ export function seedPackages(host) {
   linkPackages(packageCache(), host);
 }
 
-/** @param {string} host */
-export function harvestPackages(host) {
-  linkPackages(host, packageCache());
+/**
+ * Keeps what a host has fetched for the next one. It is a cache: what can't be kept is fetched again.
+ * @param {string} host @param {(line: string) => void} say
+ */
+export function harvestPackages(host, say) {
+  try {
+    linkPackages(host, packageCache());
+  } catch (error) {
+    say(`packages could not be kept for the next lab: ${/** @type {Error} */ (error).message}`);
+  }
 }
 
 /**
@@ -40,7 +47,18 @@ function linkPackages(from, to) {
     } catch (error) {
       if (codeOf(error) === "EEXIST") continue; // another lab was quicker
       if (codeOf(error) !== "EXDEV") throw error;
-      copyFileSync(join(from, name), join(to, name));
+      copyWhole(join(from, name), join(to, name));
     }
+  }
+}
+
+/** A copy that was interrupted, or found the disk full, must not stay under the package's name. @param {string} from @param {string} to */
+function copyWhole(from, to) {
+  const draft = `${to}.${process.pid}.partial`;
+  try {
+    copyFileSync(from, draft);
+    renameSync(draft, to);
+  } finally {
+    rmSync(draft, { force: true });
   }
 }

@@ -26,6 +26,19 @@ export async function runMain(main) {
     process.exitCode = (await main()) ?? 0;
   } catch (error) {
     process.exitCode = 1;
-    console.error(`\nerror: ${error instanceof SetupError ? error.message : /** @type {Error} */ (error).stack}`);
+    console.error(`\nerror: ${told(/** @type {Error} */ (error))}`);
   }
+}
+
+/** @param {Error} error */
+function told(error) {
+  if (error instanceof SetupError) return error.message;
+  const code = codeOf(error) ?? "";
+  if (!["ENOSPC", "EDQUOT", "EROFS"].includes(code)) return error.stack;
+  return new SetupError({
+    what: code === "EROFS" ? "a file can't be written: its filesystem is read-only" : "the disk is full",
+    received: error.message,
+    why: "set-up keeps caches and labs there, and can't go on without them",
+    fix: "make room, or set XDG_CACHE_HOME (caches) or XDG_STATE_HOME (labs) to a place that has it; the same command then goes on",
+  }).message;
 }

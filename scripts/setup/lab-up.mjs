@@ -288,7 +288,7 @@ async function applyStack(places, journal, env, output) {
   try {
     await up(places, env, { refresh: missing, ...output });
   } finally {
-    for (const host of Object.keys(journal.hosts)) harvestPackages(packagesOf(places, host));
+    for (const host of Object.keys(journal.hosts)) harvestPackages(packagesOf(places, host), output.log);
   }
 }
 

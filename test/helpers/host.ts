@@ -214,7 +214,7 @@ export class TestHost {
 
   /** Takes down exactly what this host took. */
   async stop(): Promise<void> {
-    harvestPackages(join(this.#directory, "packages"));
+    harvestPackages(join(this.#directory, "packages"), console.error);
     await takeDown(this.container, this.#directory);
   }
 }

@@ -152,10 +152,20 @@ test("what one host fetched is there for the next, without being fetched or stor
   writeFileSync(join(first, "lock"), "");
   mkdirSync(join(first, "partial"));
   writeFileSync(join(first, "partial/curl_8_amd64.deb"), "half");
-  harvestPackages(first);
+  harvestPackages(first, t.fail);
   seedPackages(second);
   t.deepEqual(readdirSync(second), ["cron_3.0_amd64.deb"]);
   t.is(statSync(join(second, "cron_3.0_amd64.deb")).ino, statSync(join(first, "cron_3.0_amd64.deb")).ino);
+});
+
+test("packages that can't be kept are told, and fail nothing", (t) => {
+  const host = join(directory, "carol");
+  mkdirSync(host);
+  const said: string[] = [];
+  // A directory can't be linked, for root neither.
+  mkdirSync(join(host, "cron_4.0_amd64.deb"));
+  harvestPackages(host, (line: string) => said.push(line));
+  t.regex(said.join("\n"), /^packages could not be kept for the next lab: .*cron_4/);
 });
 
 test("no set-up script needs a package that set-up has yet to fetch", (t) => {
