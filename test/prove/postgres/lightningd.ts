@@ -1,9 +1,15 @@
 /** What lightningd may act on, and that there is one of it. */
-import { writeFileSync } from "node:fs";
+import { createHash } from "node:crypto";
+import { readFileSync, writeFileSync } from "node:fs";
+import { copyFile, mkdir, mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import test from "ava";
+import { parse, stringify } from "yaml";
 import { CLUSTER_PORTS, LIGHTNINGD } from "../../../scripts/host/contract.ts";
 import { gateSays, nodeAnswers } from "../../faults/gate.ts";
 import { cutLink, cutPorts } from "../../faults/links.ts";
+import { local } from "../../faults/machine.ts";
 import { killHost, powerOn } from "../../faults/power.ts";
 import { killLightningd, LightningdWatch, lightningds } from "../../faults/processes.ts";
 import { Recorder } from "../../faults/recorder.ts";
@@ -181,6 +187,36 @@ test.serial("while the node's role is logged in from elsewhere, the gate waits a
   t.not((await stranger).status, 0);
   await nodeAnswers(node, cluster.topology, RECOVER_SECONDS);
 });
+
+test.serial(
+  "an up refuses a lightningd that was built without libpq, and the node goes on with the one it has",
+  async (t) => {
+    const { lab, node } = cluster;
+    const before = await lightningds(node);
+    const directory = await mkdtemp(join(tmpdir(), "twofold-libpq-"));
+    try {
+      // Laid out as a release, each program an ELF file without libpq.
+      await mkdir(join(directory, "usr/bin"), { recursive: true });
+      for (const name of ["lightningd", "lightning-cli", "lightning-hsmtool"])
+        await copyFile("/bin/true", join(directory, "usr/bin", name));
+      const archive = join(directory, "without.tar");
+      await local("tar", "--create", "--file", archive, "--directory", directory, "usr");
+      const sha256 = createHash("sha256").update(readFileSync(archive)).digest("hex");
+      const config = parse(readFileSync(lab.facts.configFile, "utf8"));
+      config.config["twofold:node"].lightningd = { archive, sha256 };
+      const configFile = join(directory, "Pulumi.without.yaml");
+      writeFileSync(configFile, stringify(config));
+      const ran = await lab.pulumi(["up", "--yes", "--skip-preview", "--non-interactive"], { configFile });
+      t.not(ran.status, 0);
+      t.regex(ran.stdout + ran.stderr, /not linked with libpq/);
+    } finally {
+      await rm(directory, { recursive: true });
+    }
+    t.deepEqual(await lightningds(node), before);
+    await lab.up();
+    t.deepEqual(await lightningds(node), before);
+  },
+);
 
 test.serial(
   "twenty failovers in a row: the unit is still active, nothing is lost, and no two lightningds ever ran",
