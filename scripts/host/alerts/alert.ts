@@ -23,7 +23,8 @@ const kind = (severity: Severity, afterMs: number, why: string, fix: string): Ki
 export const ALERT_KINDS = {
   VOLUME_NOT_MOUNTED: kind(
     "critical",
-    0,
+    // A host that boots mounts it meanwhile.
+    MINUTE_MS / 2,
     "what lies on the volume can't be reached, and the gate will start nothing without it",
     "systemctl status and 'mount MOUNT' on the host say why; README, 'A disk died'",
   ),
