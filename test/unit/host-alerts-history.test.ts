@@ -109,6 +109,13 @@ test("without a command nothing waits for one, and a failure of a former one is 
   t.is(lasting(without).length, 1);
 });
 
+test("a command that is declared later is told at once of what lasts already", (t) => {
+  const before = run(repeat(3, sees(of("DEVICE_ERRORS"))), { policy: { ...policy, command: false } }).history;
+  t.deepEqual(kinds(advance(before, sees(of("DEVICE_ERRORS")), at(3), policy).history.outbox), [
+    "raised DEVICE_ERRORS",
+  ]);
+});
+
 test("a changed value is the same alert, since the same time", (t) => {
   const { history, said } = run([
     sees(of("DEVICE_ERRORS", "device 1", "1 write")),

@@ -131,7 +131,7 @@ export function advance(
       events.push(event("again", alert));
     }
     // The command can't be told that it fails.
-    if (alert.look === OWN_LOOK || elapsed(alert.sent) < policy.repeatMs) return alert;
+    if (!policy.command || alert.look === OWN_LOOK || elapsed(alert.sent) < policy.repeatMs) return alert;
     due.push(event(alert.open ? "again" : "raised", alert));
     return { ...alert, sent: at, open: true };
   }

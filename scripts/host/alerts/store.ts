@@ -27,7 +27,8 @@ export async function readHistory(): Promise<{ history: History; problem?: strin
 /** Writes nothing if nothing changed: a healthy host writes nothing for days. */
 export async function writeHistory(history: History): Promise<void> {
   const text = canonicalJson(history);
-  if ((await readText(ALERTS.state)) === text) return;
+  const present = (await readText(ALERTS.state)) ?? canonicalJson(NO_HISTORY);
+  if (present === text) return;
   await writeFileDurably(ALERTS.state, text, ROOT_FILE);
 }
 
