@@ -52,7 +52,7 @@ async function fingerprint(): Promise<string[]> {
     "-euc",
     // The wallet itself, logs and caches live; everything else stands still.
     `find /etc /usr/local /opt /srv /var/lib/twofold /root /home /var/spool/cron -xdev \\
-       \\( -name 'lightningd.sqlite3*' -o -name '*.log' -o -path /var/lib/twofold/witness/alice/mark.json \\) -prune -o -type f -printf '%p %i %T@ %m %u:%g\\n' -o -type l -printf '%p %i %l\\n' | sort
+       \\( -name 'lightningd.sqlite3*' -o -name '*.log' -o -path /var/lib/twofold/witness/alice/mark.json -o -path /var/lib/twofold/alerts/state.json \\) -prune -o -type f -printf '%p %i %T@ %m %u:%g\\n' -o -type l -printf '%p %i %l\\n' | sort
      find /srv/lightning -type f ! -name '*.sqlite3*' -printf '%p %i %m %u:%g\\n' | sort`,
   );
   const units = await lab.exec(
