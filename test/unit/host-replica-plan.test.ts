@@ -1,7 +1,7 @@
 import test from "ava";
 import type { ReplicaDocument } from "../../scripts/host/contract.ts";
 import type { Entry } from "../../scripts/host/read.ts";
-import { pathAndParents, type SourceFacts, type TargetFacts } from "../../scripts/host/replica/facts.ts";
+import { parseExports, pathAndParents, type SourceFacts, type TargetFacts } from "../../scripts/host/replica/facts.ts";
 import { writesReplica } from "../../scripts/host/replica/mount.ts";
 import { planReplica, replicaItems } from "../../scripts/host/replica/plan.ts";
 import { connectionsOf, lossOf } from "../../scripts/host/replica/watch.ts";
@@ -68,6 +68,7 @@ const newTarget = (): TargetFacts => ({
   key: undefined,
   sshdConfig: "Include /etc/ssh/sshd_config.d/*.conf\nUsePAM yes\n",
   nfsServer: undefined,
+  exports: [],
 });
 const newSource = (): SourceFacts => ({
   role: "source",
@@ -108,7 +109,8 @@ const RUNNING: SourceFacts["unit"] = {
 };
 const readyNfsTarget = (): TargetFacts => {
   const { account } = readyTarget();
-  return { ...written({ ...newTarget(), account }, NFS_TARGET), nfsServer: { ...RUNNING, sub: "exited" } };
+  const exports = [{ path: `${CHROOT}/wallet`, client: "10.0.0.10" }];
+  return { ...written({ ...newTarget(), account }, NFS_TARGET), nfsServer: { ...RUNNING, sub: "exited" }, exports };
 };
 const readyNfsSource = (): SourceFacts => ({
   ...written(newSource(), NFS_SOURCE),
@@ -224,9 +226,9 @@ test("over NFS the replica's host gets the account and its directory, and the ex
   const { account } = readyTarget();
   t.deepEqual(planOf({ ...written(newTarget(), NFS_TARGET), account }, NFS_TARGET), [
     `write-file file:${EXPORTS}`,
-    `~replica/export file:${EXPORTS}`,
     "enable-unit unit:nfs-server.service",
     "start-unit unit:nfs-server.service",
+    `~replica/export file:${EXPORTS}`,
   ]);
 });
 
@@ -259,6 +261,44 @@ test("an account that got other numbers is exported anew, and a server that stan
     planOf({ ...facts, nfsServer: { ...RUNNING, active: "failed" } as TargetFacts["nfsServer"] }, NFS_TARGET),
     ["start-unit unit:nfs-server.service"],
   );
+});
+
+test("an export that somebody took back is drift, and made again", (t) => {
+  t.deepEqual(planOf({ ...readyNfsTarget(), exports: [] }, NFS_TARGET), [`replica/export file:${EXPORTS}`]);
+  const other = [{ path: "/srv/other", client: "10.0.0.10" }];
+  t.deepEqual(planOf({ ...readyNfsTarget(), exports: other }, NFS_TARGET), [`replica/export file:${EXPORTS}`]);
+});
+
+test("refuses a directory that the host's NFS server shows to others, by whichever name", (t) => {
+  const facts = readyNfsTarget();
+  for (const path of ["/", "/srv", "/srv/vault", CHROOT, `${CHROOT}/wallet`]) {
+    const exports = [...facts.exports, { path, client: "*" }];
+    t.is(codeOf({ ...facts, exports }, NFS_TARGET), "replica-exported", path);
+  }
+  for (const path of ["/srv/vault/al", "/srv/other", `${CHROOT}/wallet2`]) {
+    const exports = [...facts.exports, { path, client: "*" }];
+    t.deepEqual(planOf({ ...facts, exports }, NFS_TARGET), [], path);
+  }
+});
+
+test("another address of the node's host is exported instead of the earlier one", (t) => {
+  const nfs = { client: "10.0.0.11", volume: { mount: "/srv/vault", uuid: "8d1f1ac5-9ba5-8c49-a0c6-98a1bb4a9ae1" } };
+  t.deepEqual(planOf(readyNfsTarget(), { ...NFS_TARGET, nfs }), [
+    `write-file file:${EXPORTS}`,
+    `~replica/export file:${EXPORTS}`,
+  ]);
+});
+
+test("the exports of a host are read as exportfs writes them down", (t) => {
+  const etab =
+    "/srv/vault/alice/wallet\t10.0.0.10(rw,sync,wdelay,mountpoint=/srv/vault,sec=sys,rw,all_squash)\n" +
+    "/srv/pub\t*(ro,sync)\n/srv/six\tfd00::10(rw)\n";
+  t.deepEqual(parseExports(etab), [
+    { path: "/srv/vault/alice/wallet", client: "10.0.0.10" },
+    { path: "/srv/pub", client: "*" },
+    { path: "/srv/six", client: "fd00::10" },
+  ]);
+  t.deepEqual(parseExports(""), []);
 });
 
 test("refuses over NFS what it refuses over SFTP, but asks nothing of sshd", (t) => {

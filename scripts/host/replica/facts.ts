@@ -32,6 +32,19 @@ import {
 import { type Account, parsePasswd } from "../witness/facts.ts";
 import { REPLICA_KEY } from "./key.ts";
 
+export interface Export {
+  path: string;
+  client: string;
+}
+
+/** Lines of exportfs's etab: "PATH	CLIENT(OPTIONS)". */
+export function parseExports(etab: string): Export[] {
+  return etab.split("\n").flatMap((line) => {
+    const [, path, client] = /^(\S+)\t([^(]+)\(/.exec(line) ?? [];
+    return path === undefined || client === undefined ? [] : [{ path, client }];
+  });
+}
+
 export interface TargetFacts {
   role: "target";
   account: Account | undefined;
@@ -45,6 +58,8 @@ export interface TargetFacts {
   /** sshd's main config, which has to include the folder of the drop-in. */
   sshdConfig: string;
   nfsServer: Unit | undefined;
+  /** What the NFS server lets be mounted now, and by whom. */
+  exports: Export[];
 }
 
 export interface SourceFacts {
@@ -93,6 +108,7 @@ async function readTarget(document: ReplicaDocument): Promise<TargetFacts> {
     ownVolume: (await stat(deepest)).dev !== (await stat("/")).dev,
     sshdConfig: (await readText("/etc/ssh/sshd_config")) ?? "",
     nfsServer: units.get(NFS_SERVER),
+    exports: parseExports((await readText("/var/lib/nfs/etab")) ?? ""),
   };
 }
 

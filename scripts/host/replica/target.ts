@@ -17,7 +17,7 @@ import { planDirectory, planFile, planRunningUnit, ROOT_DIRECTORY, ROOT_FILE } f
 import { type ItemName, Refusal } from "../stage.ts";
 import { type Action, planNoFile } from "./actions.ts";
 import { accountOf, exportOf } from "./document.ts";
-import type { TargetFacts } from "./facts.ts";
+import { type Export, pathAndParents, type TargetFacts } from "./facts.ts";
 
 const NO_SHELL = "/usr/sbin/nologin";
 
@@ -51,7 +51,8 @@ export function planTarget(facts: TargetFacts, document: ReplicaDocument): Actio
   const overNfs = document.via === "nfs";
   refuseRootDisk(facts, document, account);
   refuseAncestors(facts, account);
-  if (!overNfs) refuseSshdWithoutInclude(facts);
+  if (overNfs) refuseStrangersExport(facts, document, exportOf(document));
+  else refuseSshdWithoutInclude(facts);
   const entry = (path: string) => facts.entries.get(path);
   return [
     ...planAccount(facts, account),
@@ -106,27 +107,54 @@ function planExport(facts: TargetFacts, document: ReplicaDocument, exported: Rep
     facts.account === undefined
       ? []
       : planFile(path, entry(path), renderReplicaExports(document, exported, facts.account), ROOT_FILE);
+  const written = file.some(({ kind }) => kind === "write-file");
+  const exportedNow = facts.exports.some((each) => isOwn(each, document, exported));
   return [
     ...planDirectory(EXPORTS_DIRECTORY, entry(EXPORTS_DIRECTORY), ROOT_DIRECTORY),
-    ...file.flatMap((action) => (action.kind === "write-file" ? [action, exportAnew(action.item)] : [action])),
+    ...file,
+    // What starts the server exports as well.
     ...planRunningUnit(NFS_SERVER, facts.nfsServer),
+    ...(written ? [{ ...exportAnew(path), consequence: true as const }] : []),
+    ...(!written && facts.account !== undefined && !exportedNow ? [exportAnew(path)] : []),
   ];
+}
+
+const isOwn = (each: Export, { directory }: ReplicaDocument, { client }: ReplicaExport) =>
+  each.path === directory && each.client === client;
+
+/** An export of the administrator's that shows the replica to others; the options of ours would not hold there. */
+function refuseStrangersExport(facts: TargetFacts, document: ReplicaDocument, exported: ReplicaExport): void {
+  const { directory } = document;
+  // What the own file says, for an earlier address or by another hand, goes when the file is written.
+  const ofOwnFile = ({ path, client }: Export) =>
+    facts.entries.get(exportsFileOf(document.node))?.content?.includes(`${path} ${client}(`) ?? false;
+  const found = facts.exports.find(
+    (each) => pathAndParents(directory).includes(each.path) && !isOwn(each, document, exported) && !ofOwnFile(each),
+  );
+  if (found === undefined) return;
+  throw new Refusal({
+    code: "replica-exported",
+    what: `this host's NFS server shows the directory of ${document.node}'s replica to others`,
+    received: `${found.path} is exported to ${found.client} (exportfs -v)`,
+    why: "who may mount it can read the wallet, and perhaps write it",
+    fix: "take that export away (/etc/exports, exportfs -r), or put the replica on a volume that is not exported",
+  });
 }
 
 /** The server goes on: it may have other exports. */
 function planNoExport(facts: TargetFacts, document: ReplicaDocument): Action[] {
   const why = "the replica is not written over NFS any more";
-  return planNoFile(facts.entries, exportsFileOf(document.node), why).flatMap((removal): Action[] => [
+  const path = exportsFileOf(document.node);
+  return planNoFile(facts.entries, path, why).flatMap((removal): Action[] => [
     removal,
-    exportAnew(removal.item),
+    { ...exportAnew(path), consequence: true },
   ]);
 }
 
-const exportAnew = (item: ItemName): Action => ({
+const exportAnew = (path: string): Action => ({
   kind: "replica/export",
-  item,
+  item: `file:${path}`,
   summary: "make the NFS server's exports what its files say",
-  consequence: true,
 });
 
 function refuseRootDisk(facts: TargetFacts, document: ReplicaDocument, { chroot }: ReplicaAccount): void {
