@@ -228,7 +228,7 @@ const ETCD: [string, Partial<EtcdSeen>, string[]][] = [
     ["ETCD_ALARM", "ETCD_NEARLY_FULL"],
   ],
   ["is nearly full", { own: { hasLeader: true, errors: [], dbSize: 201_326_592 } }, ["ETCD_NEARLY_FULL"]],
-  ["has no quota", { quota: 0 }, ["ETCD_NEARLY_FULL"]],
+  ["says no quota", { quota: undefined }, []],
   ["has an old snapshot", { newestSnapshot: { file: "x", at: after(-181) } }, ["ETCD_SNAPSHOT_OLD"]],
   ["has no snapshot", { newestSnapshot: undefined }, ["ETCD_SNAPSHOT_OLD"]],
 ];

@@ -91,7 +91,7 @@ function judgeStore(host: string, { own, quota }: EtcdSeen): Condition[] {
   if (own === undefined) return [];
   const subject = `etcd on ${host}`;
   const alarms = own.errors.filter((error) => error.includes("alarm:"));
-  const percent = quota === undefined || quota <= 0 ? undefined : (100 * own.dbSize) / quota;
+  const percent = quota === undefined ? undefined : (100 * own.dbSize) / quota;
   return [
     ...(alarms.length > 0 ? [{ code: "ETCD_ALARM" as const, subject, value: alarms.join("; ").trim() }] : []),
     ...(percent !== undefined && percent >= NEARLY_FULL_PERCENT
@@ -102,10 +102,6 @@ function judgeStore(host: string, { own, quota }: EtcdSeen): Condition[] {
             value: `${percent.toFixed(0)} % of its quota of ${quota} bytes are in use`,
           },
         ]
-      : []),
-    // Without a quota etcd takes 2 GiB, and grows to it.
-    ...(quota !== undefined && quota <= 0
-      ? [{ code: "ETCD_NEARLY_FULL" as const, subject, value: "the running member has no quota" }]
       : []),
   ];
 }
