@@ -1,5 +1,6 @@
 import type { CertificateRole, ClusterIdentity, ClusterMember } from "../../../scripts/host/contract.ts";
 import { etcdPeerName } from "../../../templates/etcd.ts";
+import { peerAddress } from "../places.ts";
 import type { Topology, WalletSpec } from "../schema.ts";
 
 export type PostgresWallet = Extract<WalletSpec, { kind: "postgres" }>;
@@ -26,12 +27,6 @@ export function authorityHost({ node }: Topology): string {
 /** Hosts as the members reach them, in the order of the topology. */
 export function clusterMembers(topology: Topology, names: readonly string[]): ClusterMember[] {
   return names.map((host) => ({ host, address: peerAddress(topology, host) }));
-}
-
-function peerAddress(topology: Topology, host: string): string {
-  const spec = topology.hosts[host];
-  if (spec === undefined) throw new Error(`host ${host} is not declared; the rules were not run on this topology`);
-  return spec.peerAddress ?? spec.address;
 }
 
 /** Mount point of the host's own volume, where it has one: its members' data lies there. */

@@ -1,4 +1,5 @@
 import { nearest } from "../nearest.ts";
+import { peerAddress } from "../places.ts";
 import type { Topology } from "../schema.ts";
 import type { Rule } from "./rule.ts";
 
@@ -79,10 +80,11 @@ const unreachableByPeers: Rule = {
   code: "HOST_PEER_ADDRESS",
   why: "the node's host reaches the others by itself, for replica, marks and the question before a first start; a loopback address leads back to itself",
   fix: "give peerAddress (and peerPort), the address at which the node's host reaches this one",
-  check({ hosts, node }) {
-    return Object.entries(hosts)
-      .filter(([name]) => name !== node.host)
-      .map(([name, spec]) => ({ name, address: spec.peerAddress ?? spec.address }))
+  check(topology) {
+    const { hosts, node } = topology;
+    return Object.keys(hosts)
+      .filter((name) => name !== node.host)
+      .map((name) => ({ name, address: peerAddress(topology, name) }))
       .filter(({ address }) => /^(localhost|127\.[\d.]+|::1)$/i.test(address))
       .map(({ name, address }) => ({
         path: `twofold:hosts.${name}.peerAddress`,
