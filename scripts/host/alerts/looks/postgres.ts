@@ -138,10 +138,16 @@ export function mergeCancelled(known: Happening[], found: Happening[], now: Date
     .sort((a, b) => (a.at < b.at ? -1 : 1));
 }
 
+/**
+ * The wait was cancelled and its writer was told of a commit. A server that shuts down ends waits as well, and its log says of them too that
+ * they might not have been replicated; but it ends the writers' sessions with them, so none was told of a commit (syncrep.c, SyncRepWaitForLSN).
+ */
+const CANCELLED_WAIT = "canceling wait for synchronous replication due to user request";
+
 /** From its log, which goes to the unit that started it. Patroni says a line a second, so just the time since the last look is searched. */
 export async function findCancelled(since: Date): Promise<Happening[]> {
   const seconds = Math.floor(since.getTime() / 1000);
-  const words = ["--unit", POSTGRES.unit, `--since=@${seconds}`, "--grep=might not have been replicated"];
+  const words = ["--unit", POSTGRES.unit, `--since=@${seconds}`, `--grep=${CANCELLED_WAIT}`];
   const ran = await run("journalctl", [...words, "--output=json", "--output-fields=MESSAGE", "--no-pager", "--quiet"]);
   return parseCancelled(ran.stdout);
 }
