@@ -7,6 +7,7 @@ import { join } from "node:path";
 import test from "ava";
 import { parse, stringify } from "yaml";
 import { CLUSTER_PORTS, LIGHTNINGD } from "../../../scripts/host/contract.ts";
+import { awaitAlert } from "../../faults/alerts.ts";
 import { gateSays, nodeAnswers } from "../../faults/gate.ts";
 import { cutLink, cutPorts } from "../../faults/links.ts";
 import { local } from "../../faults/machine.ts";
@@ -104,6 +105,7 @@ test.serial(
   async (t) => {
     await cluster.whole(WHOLE_SECONDS);
     let shown = "";
+    let alert = "";
     const { lost } = await underWriter(cluster, word(), async (primary, recorder) => {
       const others = cluster.others(primary);
       for (const other of others) await cutLink(primary, other);
@@ -111,13 +113,15 @@ test.serial(
       const before = recorder.acknowledged.length;
       await cluster.sql(primary, "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'");
       await eventually("a false acknowledgement", 5, async () => recorder.acknowledged.length > before);
+      alert = (await awaitAlert(primary, "PG_CANCELLED_WAIT", 60)).value;
       shown = await primary.exec("journalctl", "--unit", "patroni", "--boot", "--no-pager", "--output", "cat");
       await killHost(primary);
       await cluster.awaitPrimary(others, RECOVER_SECONDS);
       await powerOn([primary]);
     });
+    t.log(`the alert: ${alert}`);
     t.true(lost.length > 0, "a cancelled wait has to show as what it is: a false acknowledgement");
-    t.regex(shown, /might not have been replicated/);
+    t.regex(shown, /canceling wait for synchronous replication due to user request/);
 
     await cluster.whole(WHOLE_SECONDS);
     await cluster.node.exec("systemctl", "stop", LIGHTNINGD.unit);
