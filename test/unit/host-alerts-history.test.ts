@@ -132,6 +132,18 @@ test("an alert that comes back begins anew: it has to last again, and is since t
   t.is(lasting(history)[0]?.since, at(5).toISOString());
 });
 
+test("a clock that was a year ahead and is put right silences nothing", (t) => {
+  const ahead = advance(NO_HISTORY, sees(of("DEVICE_ERRORS"), of("NODE_WAITING")), at(525_600), policy).history;
+  const { events, history } = advance(
+    called(ahead, { ok: true }, at(0)),
+    sees(of("DEVICE_ERRORS"), of("NODE_WAITING")),
+    at(0),
+    policy,
+  );
+  t.deepEqual(kinds(events), ["again DEVICE_ERRORS", "raised NODE_WAITING"]);
+  t.deepEqual(kinds(history.outbox), ["again DEVICE_ERRORS", "raised NODE_WAITING"]);
+});
+
 test("two things with one code are two alerts", (t) => {
   const { said } = run([
     sees(of("PG_LAG", "pg2"), of("PG_LAG", "pg3")),

@@ -188,7 +188,7 @@ export const ALERT_KINDS = {
     "warning",
     5 * MINUTE_MS,
     "of what can't be looked at nobody will be told",
-    "put right what it says; journalctl -t twofold-alerts has it each time",
+    "put right what it says; 'systemctl start twofold-alerts' on the host looks again",
   ),
   ALERT_COMMAND: kind(
     "warning",

@@ -82,8 +82,11 @@ export function advance(
   policy: Policy,
 ): { history: History; events: AlertEvent[] } {
   const at = now.toISOString();
-  const elapsed = (since: string | undefined) =>
-    since === undefined ? Number.POSITIVE_INFINITY : now.getTime() - Date.parse(since);
+  // A time that is still to come was written by a clock that was wrong: it must not silence anything until then.
+  const elapsed = (since: string | undefined) => {
+    const ms = since === undefined ? Number.POSITIVE_INFINITY : now.getTime() - Date.parse(since);
+    return ms < 0 ? Number.POSITIVE_INFINITY : ms;
+  };
   const failure = policy.command ? history.failure : undefined;
   const present = new Map(withOwn(seen, failure).flatMap(conditionsOf));
   const unknown = new Set(seen.filter((each) => "failed" in each).map(({ look }) => look));

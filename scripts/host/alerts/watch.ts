@@ -1,13 +1,5 @@
 /** One look at the host: what is seen, what is told of it, and who is told. */
-import {
-  ALERTS,
-  type AlertsDocument,
-  type DocumentOf,
-  hasPostgresWallet,
-  type LightningdDocument,
-  type StageDocument,
-  type StageName,
-} from "../contract.ts";
+import { ALERTS, type AlertsDocument, type DocumentOf, hasPostgresWallet, type StageName } from "../contract.ts";
 import { lastApplied } from "../engine.ts";
 import { readText } from "../read.ts";
 import { parseDocumentOf, parseDocumentText } from "../schema.ts";
@@ -56,63 +48,67 @@ export async function carryOut({ name, run }: Look, deadlineMs = LOOK_DEADLINE_M
   return Promise.race([look, late]).finally(() => clearTimeout(timer));
 }
 
-/** What there is to look at for a stage, by its document as it was applied to this host. */
-function looksOf(document: StageDocument, alerts: AlertsDocument, history: History, now: Date): Look[] {
-  switch (document.stage) {
-    case "storage":
-      return [{ name: "volumes", run: () => lookAtVolumes(document) }];
-    case "replica":
-      return [{ name: "replica", run: () => lookAtReplica(document) }];
-    case "etcd":
-      return [{ name: "etcd", run: () => lookAtEtcd(document, now) }];
-    case "postgres":
-      return [{ name: "PostgreSQL", run: () => lookAtPostgres(document, alerts.lagBytes, history.cancelled ?? []) }];
-    case "lightningd":
-      return looksOfNode(document, now);
-    default:
-      return [];
-  }
+interface Context {
+  alerts: AlertsDocument;
+  history: History;
+  now: Date;
 }
 
-const looksOfNode = (document: LightningdDocument, now: Date): Look[] => [
-  { name: "node", run: () => lookAtNode(document) },
-  { name: "degraded mode", run: () => lookAtDegraded(now) },
-  { name: "witnesses", run: () => lookAtWitnesses(document) },
-];
+type StageLooks<S extends StageName> = Record<
+  string,
+  (document: DocumentOf<S>, context: Context) => Promise<Condition[]>
+>;
 
-async function readDocument<S extends StageName>(stage: S): Promise<DocumentOf<S> | undefined> {
+/** Looks by their names, for each stage. Two stages may have the same one. */
+const LOOKS: { [S in StageName]?: StageLooks<S> } = {
+  storage: {
+    volumes: lookAtVolumes,
+    room: ({ volumes }, { alerts }) =>
+      lookAtRoom(
+        volumes.map(({ mount }) => mount),
+        alerts.freePercent,
+      ),
+  },
+  replica: { replica: lookAtReplica },
+  etcd: {
+    etcd: (document, { now }) => lookAtEtcd(document, now),
+    certificates: (_, { now }) => lookAtCertificates(now),
+  },
+  postgres: {
+    PostgreSQL: (document, { alerts, history }) => lookAtPostgres(document, alerts.lagBytes, history.cancelled ?? []),
+    certificates: (_, { now }) => lookAtCertificates(now),
+  },
+  lightningd: {
+    node: lookAtNode,
+    "degraded mode": (_, { now }) => lookAtDegraded(now),
+    witnesses: lookAtWitnesses,
+    certificates: async (document, { now }) => (hasPostgresWallet(document) ? lookAtCertificates(now) : []),
+  },
+};
+
+/** The document as it was applied to this host. @throws if it never was wholly, or if another version wrote it */
+async function readDocument<S extends StageName>(stage: S): Promise<DocumentOf<S>> {
   const text = await lastApplied(stage);
-  return text === undefined ? undefined : (parseDocumentOf(stage, text, "watch") as DocumentOf<S>);
+  if (text === undefined)
+    throw new Error(`stage ${stage} is declared for this host and was not applied wholly: run pulumi up`);
+  return parseDocumentOf(stage, text, "watch") as DocumentOf<S>;
 }
 
-/** Of a stage that was never carried out wholly, or whose document another version wrote, nothing can be looked at; that is said. */
-const notApplied = (stage: StageName): Look => ({
-  name: `stage ${stage}`,
-  run: () => Promise.reject(new Error("it is declared for this host and was not applied wholly: run pulumi up")),
-});
+/** A stage without a document is one of whose looks nothing is known. */
+function looksOf<S extends StageName>(stage: S, context: Context): Look[] {
+  const document = readDocument(stage);
+  const looks: StageLooks<S> = LOOKS[stage] ?? {};
+  return Object.entries(looks).map(([name, look]) => ({
+    name,
+    run: async () => look(await document, context),
+  }));
+}
 
-async function allLooks(alerts: AlertsDocument, history: History, now: Date): Promise<Look[]> {
-  const looks: Look[] = [];
-  const mounts: string[] = [];
-  let cluster = false;
-  for (const stage of alerts.stages) {
-    try {
-      const document = await readDocument(stage);
-      if (document === undefined) {
-        looks.push(notApplied(stage));
-        continue;
-      }
-      looks.push(...looksOf(document, alerts, history, now));
-      if (document.stage === "storage") mounts.push(...document.volumes.map(({ mount }) => mount));
-      cluster ||= ["etcd", "postgres"].includes(stage);
-      cluster ||= document.stage === "lightningd" && hasPostgresWallet(document);
-    } catch (error) {
-      looks.push({ name: `stage ${stage}`, run: () => Promise.reject(error) });
-    }
-  }
-  looks.push({ name: "room", run: () => lookAtRoom(mounts, alerts.freePercent) });
-  if (cluster) looks.push({ name: "certificates", run: () => lookAtCertificates(now) });
-  return looks;
+function allLooks(context: Context): Look[] {
+  const { alerts } = context;
+  const root: Look = { name: "root disk", run: () => lookAtRoom(["/"], alerts.freePercent) };
+  const looks = alerts.stages.flatMap((stage) => looksOf(stage, context));
+  return [...new Map([root, ...looks].map((look) => [look.name, look])).values()];
 }
 
 /** Adds what the journal has since it was last searched. Where that can't be searched, the next look searches for this one too. */
@@ -140,7 +136,7 @@ export async function watch(alerts: AlertsDocument, say: (line: string) => void)
   const [read, last] = await Promise.all([readHistory(), lastLook()]);
   if (read.problem !== undefined) say(`<4>${read.problem}`);
   const journal = await searchJournal(alerts, read.history, last?.searched, now);
-  const looks = await allLooks(alerts, journal.history, now);
+  const looks = allLooks({ alerts, history: journal.history, now });
   const seen: Seen[] = await Promise.all(looks.map((look) => carryOut(look)));
   if (journal.failed !== undefined) seen.push({ look: "PostgreSQL's log", failed: journal.failed });
   const policy = { command: command !== undefined, repeatMs: alerts.repeatMinutes * 60_000 };

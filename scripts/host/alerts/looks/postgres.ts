@@ -4,7 +4,7 @@ import type { PostgresDocument } from "../../contract.ts";
 import { POSTGRES } from "../../postgres/facts.ts";
 import { type PatroniMember, readMembers, takesPart } from "../../postgres/patroni.ts";
 import { psql } from "../../postgres/psql.ts";
-import { run } from "../../process.ts";
+import { CommandFailed, run } from "../../process.ts";
 import type { Condition } from "../alert.ts";
 import type { Happening } from "../history.ts";
 
@@ -149,6 +149,8 @@ export async function findCancelled(since: Date): Promise<Happening[]> {
   const seconds = Math.floor(since.getTime() / 1000);
   const words = ["--unit", POSTGRES.unit, `--since=@${seconds}`, `--grep=${CANCELLED_WAIT}`];
   const ran = await run("journalctl", [...words, "--output=json", "--output-fields=MESSAGE", "--no-pager", "--quiet"]);
+  // Status 1 without a word says that nothing was found.
+  if (ran.status !== 0 && ran.stderr.trim() !== "") throw new CommandFailed("journalctl", words, ran);
   return parseCancelled(ran.stdout);
 }
 

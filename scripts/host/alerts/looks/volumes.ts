@@ -78,9 +78,9 @@ export async function lookAtVolumes({ volumes }: StorageDocument): Promise<Condi
   return (await Promise.all(volumes.map(readVolume))).flatMap(judgeVolume);
 }
 
-/** @param mounts beside the root disk */
-export async function lookAtRoom(mounts: readonly string[], freePercent: number): Promise<Condition[]> {
-  const text = await must("df", ["--output=target,avail,size", "--block-size=1", "--", "/", ...mounts]);
+/** Where nothing is mounted it is the filesystem below that is looked at. */
+export async function lookAtRoom(paths: readonly string[], freePercent: number): Promise<Condition[]> {
+  const text = await must("df", ["--output=target,avail,size", "--block-size=1", "--", ...paths]);
   const rooms = new Map(parseRoom(text).map((room) => [room.path, room]));
   return [...rooms.values()].flatMap((room) => judgeRoom(room, freePercent));
 }
