@@ -1,4 +1,5 @@
--- What the gate decides by, in one connection to the primary. With `asked`, standbys are compared with that position of an earlier look.
+-- What the gate decides by, in one connection to the primary. With `asked`, standbys are compared with that position of an earlier look, as
+-- long as the history is still that of `timeline`.
 \set ON_ERROR_STOP on
 SELECT to_regclass('public.vars') IS NOT NULL AS claimed \gset
 \if :claimed
@@ -9,14 +10,15 @@ SELECT coalesce((SELECT intval::text FROM public.vars WHERE name = 'data_version
 \set node ''
 \endif
 -- Asked after the wallet was read, so it covers everything that the reader has seen.
-SELECT coalesce(nullif(:'asked', '')::pg_lsn, pg_current_wal_flush_lsn()) AS asked \gset
+SELECT ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int AS now_timeline \gset
+SELECT CASE WHEN :'timeline' = :'now_timeline' THEN nullif(:'asked', '')::pg_lsn ELSE pg_current_wal_flush_lsn() END AS asked \gset
 SELECT json_build_object(
   'claimed', :'claimed'::boolean,
   'version', nullif(:'version', '')::bigint,
   'nodeId', nullif(:'node', ''),
   'asked', :'asked',
   'systemIdentifier', (SELECT system_identifier::text FROM pg_control_system()),
-  'timeline', ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int,
+  'timeline', :now_timeline,
   'server', host(inet_server_addr()),
   'settings', (SELECT json_object_agg(name, setting) FROM pg_settings
                 WHERE name IN ('fsync', 'full_page_writes', 'synchronous_standby_names')),

@@ -10,7 +10,7 @@ import {
   type SqliteNodeDocument,
   type WitnessPlace,
 } from "../contract.ts";
-import { type ClusterState, readCluster } from "../postgres/wallet/cluster.ts";
+import { type AskedEarlier, type ClusterState, readCluster } from "../postgres/wallet/cluster.ts";
 import { readAccounts } from "../read.ts";
 import { parseMark } from "../witness/mark.ts";
 import { askPeer, PeerRefused, PeerUnreachable } from "../witness/peer.ts";
@@ -152,39 +152,38 @@ function placesOf(document: LightningdDocument): {
 
 /** Before a start: what the primary has, and whether its standbys have it too. */
 function createClusterObserver(document: PostgresNodeDocument): () => Promise<Observed> {
-  let earlier: { timeline: number; asked: string } | undefined;
+  // A position that was waited for stays the one to be reached, as long as it is the same history.
+  let earlier: AskedEarlier | undefined;
   return async () => {
-    let cluster = await readCluster(document.wallet);
-    // A position that was waited for stays the one to be reached, as long as it is the same history.
-    if (cluster.state === "primary") {
-      if (earlier?.timeline === cluster.timeline) cluster = await readCluster(document.wallet, earlier.asked);
-      else earlier = { timeline: cluster.timeline, asked: cluster.asked };
-    }
-    return observeCluster(document, await otherUsers(pidFile(document), []), cluster);
+    // Not awaited: each look is a part of the time for which a node whose primary has moved stands still.
+    const cluster = readCluster(document.wallet, earlier).then((seen) => {
+      if (seen.state === "primary") earlier = { timeline: seen.timeline, asked: seen.asked };
+      return seen;
+    });
+    const others = otherUsers(pidFile(document), []);
+    return observeCluster(document, await others, cluster);
   };
 }
 
 /** While the node runs its own session is no stranger: the oldest one. */
 async function observeRunningCluster(document: PostgresNodeDocument, pid: number): Promise<Observed> {
-  const cluster = await readCluster(document.wallet);
-  const strangers = (await otherUsers(pidFile(document), [])).filter((other) => other.pid !== pid);
-  return observeCluster(
-    document,
-    strangers,
-    cluster.state === "primary" ? { ...cluster, sessions: cluster.sessions.slice(1) } : cluster,
+  const cluster = readCluster(document.wallet).then((seen) =>
+    seen.state === "primary" ? { ...seen, sessions: seen.sessions.slice(1) } : seen,
   );
+  const strangers = (await otherUsers(pidFile(document), [])).filter((other) => other.pid !== pid);
+  return observeCluster(document, strangers, cluster);
 }
 
 async function observeCluster(
   document: PostgresNodeDocument,
   others: Observed["others"],
-  cluster: ClusterState,
+  asking: Promise<ClusterState>,
 ): Promise<Observed> {
   const seen = await observe(document, others, {
     replica: () => Promise.reject(new Error("gate: a wallet in PostgreSQL has no replica")),
-    main: async () => walletCopy(cluster, `database ${document.wallet.role}`),
+    main: async () => walletCopy(await asking, `database ${document.wallet.role}`),
   });
-  const identity = await readIdentity();
+  const [cluster, identity] = await Promise.all([asking, readIdentity()]);
   return {
     ...seen,
     cluster: {

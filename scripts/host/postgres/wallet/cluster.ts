@@ -42,12 +42,22 @@ export type Primary = Extract<ClusterState, { state: "primary" }>;
 /** Of one look: libpq gives each member 2 s to answer. */
 const TIMEOUT_SECONDS = 15;
 
+/** A position to be reached, and the history that it belongs to. */
+export interface AskedEarlier {
+  asked: string;
+  timeline: number;
+}
+
 /**
- * @param asked Position of an earlier look to which the standbys are compared.
+ * @param earlier Position of an earlier look to which the standbys are compared, unless there was a failover since.
  */
-export async function readCluster(wallet: PostgresWalletDocument, asked = ""): Promise<ClusterState> {
+export async function readCluster(wallet: PostgresWalletDocument, earlier?: AskedEarlier): Promise<ClusterState> {
   const words = ["--no-psqlrc", "--quiet", "--tuples-only", "--no-align"];
-  const variables = [`--set=role=${wallet.role}`, `--set=asked=${asked}`];
+  const variables = [
+    `--set=role=${wallet.role}`,
+    `--set=asked=${earlier?.asked ?? ""}`,
+    `--set=timeline=${earlier?.timeline ?? ""}`,
+  ];
   const connection = connectionWords(wallet, wallet.gateRole, "twofold-gate");
   const ran = await run("timeout", [`${TIMEOUT_SECONDS}`, "psql", ...words, ...variables, `--dbname=${connection}`], {
     input: loadTemplate("postgres-wallet.sql"),
