@@ -65,8 +65,10 @@ export function provesOfAnySession(title: string, fault: Fault): void {
   });
 }
 
-/** Acknowledgements stop at once, and none comes for a while. */
+/** None comes for a while, but for one that was on its way when the fault had taken effect. */
 export async function nothingIsAcknowledged(recorder: Recorder, meanwhile = async () => {}): Promise<void> {
+  const arriving = await acknowledgedDuring(recorder, 1);
+  if (arriving.length > 1) throw new Error(`acknowledged although nothing may be: ${arriving.join()}`);
   const [late] = await Promise.all([acknowledgedDuring(recorder, SILENT_SECONDS), meanwhile()]);
   if (late.length > 0) throw new Error(`acknowledged although nothing may be: ${late.join()}`);
 }
