@@ -5,7 +5,7 @@ import type { TestId } from "../../../components/topology/survival/proofs.ts";
 import { setupOf } from "../../../components/topology/survival/situation.ts";
 import { Cluster } from "../../faults/cluster.ts";
 import type { Machine } from "../../faults/machine.ts";
-import { cutPower } from "../../faults/power.ts";
+import { cutPower, type PowerCut } from "../../faults/power.ts";
 import { Probe } from "../../faults/probe.ts";
 import type { Recorder } from "../../faults/recorder.ts";
 import { acknowledgedDuring, underWriter, WHOLE_SECONDS } from "../../faults/under-writer.ts";
@@ -74,7 +74,7 @@ export async function nothingIsAcknowledged(recorder: Recorder, meanwhile = asyn
 }
 
 /** The members' data has to lie on disks that a cut reaches. */
-export function cutMembers(members: Machine[]): Promise<unknown> {
+export function cutMembers(members: Machine[]): Promise<PowerCut> {
   for (const member of members) cluster.volume(member);
   return cutPower(members);
 }
