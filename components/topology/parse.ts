@@ -142,12 +142,34 @@ function problemsOf(issue: Issue, prefix: PropertyKey[], input: unknown): Proble
 
 /** Known keys of a wallet, but not of one in PostgreSQL. */
 const SQLITE_ONLY = ["replica", "journalMode"];
+/** Ways to write that a commit need not wait for its standby. */
+const LESS_THAN_SYNCHRONOUS = /^synchronous_?(commit|mode)/i;
+const PASSWORD = /^(dsn|password|passfile|passwd|url)$/i;
 
 function unknownKey(path: PropertyKey[], key: string, input: unknown): Problem {
   const known =
     path.length === 0 ? [...keysAt(topologySchema, path, input), LAB_KEY] : keysAt(topologySchema, path, input);
   const meant = nearest(key, known);
-  const sqliteOnly = showPath(path) === "node.wallet" && SQLITE_ONLY.includes(key);
+  const inWallet = showPath(path) === "node.wallet";
+  const sqliteOnly = inWallet && SQLITE_ONLY.includes(key);
+  if (inWallet && LESS_THAN_SYNCHRONOUS.test(key))
+    return {
+      code: "CONFIG_UNKNOWN_KEY",
+      path: NAMESPACE + showPath([...path, key]),
+      what: "synchronous replication can't be set: it is always on",
+      received: show(valueAt(input, [...path, key])),
+      why: "with off, local or remote_write a commit is acknowledged before it is durable in two places, and a failover brings an old state: the peers may take all the money of its channels",
+      fix: "remove it; synchronousStandbys says for how many standbys a commit waits, 1 at least",
+    };
+  if (inWallet && PASSWORD.test(key))
+    return {
+      code: "CONFIG_UNKNOWN_KEY",
+      path: NAMESPACE + showPath([...path, key]),
+      what: "there is no such key",
+      received: "(not shown)",
+      why: "twofold makes the DSN itself, from the members; the node shows a certificate, and there is no password anywhere",
+      fix: "remove it, and change the password if it is one that is in use: it stood in plain text in the stack's config",
+    };
   return {
     code: "CONFIG_UNKNOWN_KEY",
     path: NAMESPACE + showPath([...path, key]),

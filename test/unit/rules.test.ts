@@ -607,6 +607,16 @@ const BREACHES: Breach[] = [
     },
   },
   {
+    code: "PG_SAME_ADDRESS",
+    title: "two members on one machine, reached at two ports",
+    paths: ["twofold:hosts.eve.address"],
+    config: postgresConfig,
+    change: (c) => {
+      c.hosts.eve.address = c.hosts.vault.address;
+      c.hosts.eve.port = 2222;
+    },
+  },
+  {
     code: "PG_HOST_TWICE",
     title: "two members on one host",
     paths: ["twofold:node.wallet.members[2]"],
@@ -834,4 +844,83 @@ test("a change of devices, profile, options, replica and hosts leaves the node w
   config.node.volume.devices = disks("a", "b", "c");
   config.node.options.alias = "another";
   t.deepEqual(checkChange(identityOf(valid(sshfsConfig())), valid(config)), []);
+});
+
+/** Hosts enough for any cluster of five. */
+function clusterOf(members: string[], etcd = members): Config {
+  const config = postgresConfig(members);
+  for (const [index, host] of ["alice", "vault", "eve", "dave", "fred"].entries())
+    config.hosts[host] ??= { address: `192.0.2.${50 + index}`, hostKey: `ssh-ed25519 AAAA${host}` };
+  config.node.wallet = { kind: "postgres", members, etcd, acceptWriteStop: true };
+  return config;
+}
+const changeOf = (before: Config, after: Config) =>
+  checkChange(identityOf(valid(before)), valid(after)).map(({ path }) => path);
+
+test("members come, go and take another one's place one at a time, and etcd's by two where its number changes", (t) => {
+  const three = ["alice", "vault", "eve"];
+  t.deepEqual(changeOf(clusterOf(three), clusterOf(["alice", "vault", "dave"])), []);
+  t.deepEqual(changeOf(clusterOf(three), clusterOf([...three, "dave"], three)), []);
+  t.deepEqual(changeOf(clusterOf(three), clusterOf(["alice", "vault"], three)), []);
+  t.deepEqual(changeOf(clusterOf(three), clusterOf(three, [...three, "dave", "fred"])), []);
+  t.deepEqual(changeOf(clusterOf(three, [...three, "dave", "fred"]), clusterOf(three)), []);
+});
+
+test("refuses to change more than one member at once, and says what it was", (t) => {
+  const three = ["alice", "vault", "eve"];
+  t.deepEqual(changeOf(clusterOf(three), clusterOf(["alice", "dave", "fred"])), [
+    "twofold:node.wallet.members",
+    "twofold:node.wallet.etcd",
+  ]);
+  t.deepEqual(changeOf(clusterOf(three), clusterOf([...three, "dave", "fred"], three)), [
+    "twofold:node.wallet.members",
+  ]);
+  const [problem] = checkChange(identityOf(valid(clusterOf(three))), valid(clusterOf(["dave", "fred", "eve"], three)));
+  t.is(problem?.code, "CHANGE_PG_MEMBERS");
+  t.regex(problem?.received ?? "", /"dave","fred".*it was.*"alice"/);
+});
+
+test("an identity that was recorded before members were is no reason to refuse", (t) => {
+  const { members, etcd, ...older } = identityOf(valid(postgresConfig()));
+  t.deepEqual([members?.length, etcd?.length], [3, 3]);
+  t.deepEqual(checkChange(older, valid(clusterOf(["alice", "dave", "fred"]))), []);
+});
+
+test("refuses a DSN with a password without showing it", (t) => {
+  for (const wallet of ["postgres://alice:hunter2@db/alice", "postgres://db/alice?user=a&password=hunter2"]) {
+    const config = postgresConfig();
+    config.node.options.wallet = wallet;
+    const [problem] = checkRules(shaped(config)).filter(({ path }) => path === "twofold:node.options.wallet");
+    t.is(problem?.code, "OPTION_OWNED");
+    t.regex(problem?.what ?? "", /password/);
+    t.false(JSON.stringify(problem).includes("hunter2"));
+  }
+});
+
+test("refuses every way to acknowledge before two places have it, and says why", (t) => {
+  for (const [key, value] of [
+    ["synchronousCommit", "off"],
+    ["synchronous_commit", "local"],
+    ["synchronousCommit", "remote_write"],
+    ["synchronousMode", false],
+  ] as const) {
+    const config = postgresConfig();
+    config.node.wallet[key] = value;
+    const parsed = parseTopology(keyed(config), "test");
+    t.false(parsed.ok);
+    const [problem] = parsed.ok ? [] : parsed.problems;
+    t.is(problem?.path, `twofold:node.wallet.${key}`);
+    t.regex(`${problem?.what} ${problem?.why}`, /always on.*two places/);
+  }
+  const none = postgresConfig();
+  none.node.wallet.synchronousStandbys = 0;
+  t.false(parseTopology(keyed(none), "test").ok);
+});
+
+test("a password beside the wallet is not shown either", (t) => {
+  const config = postgresConfig();
+  config.node.wallet.password = "hunter2";
+  const parsed = parseTopology(keyed(config), "test");
+  t.false(parsed.ok);
+  t.false(JSON.stringify(parsed).includes("hunter2"));
 });

@@ -11,6 +11,9 @@ export interface NodeIdentity {
   walletKind: string;
   /** Path of the main database, or nothing for a wallet in PostgreSQL. */
   main: string | null;
+  /** Hosts of the PostgreSQL cluster; outputs of earlier versions don't have them. */
+  members?: string[];
+  etcd?: string[];
 }
 
 export function identityOf(topology: Topology): NodeIdentity {
@@ -21,10 +24,17 @@ export function identityOf(topology: Topology): NodeIdentity {
     host,
     walletKind: wallet.kind,
     main: wallet.kind === "sqlite" ? mainDatabase(topology) : null,
+    ...(wallet.kind === "postgres" ? { members: wallet.members, etcd: wallet.etcd } : {}),
   };
 }
 
-const CHANGES: { key: keyof NodeIdentity; code: string; path: string; why: string; fix: string }[] = [
+const CHANGES: {
+  key: Exclude<keyof NodeIdentity, "members" | "etcd">;
+  code: string;
+  path: string;
+  why: string;
+  fix: string;
+}[] = [
   {
     key: "node",
     code: "CHANGE_NODE_NAME",
@@ -65,6 +75,35 @@ const CHANGES: { key: keyof NodeIdentity; code: string; path: string; why: strin
 /** What the change would do to the node that is there. */
 export function checkChange(before: NodeIdentity, after: Topology): Problem[] {
   const now = identityOf(after);
+  const sameWallet = before.walletKind === now.walletKind;
+  return [...fixedParts(before, now), ...(sameWallet ? membership(before, now) : [])];
+}
+
+/**
+ * Members come and go one at a time, so that each step can be seen to hold before the next. etcd's number is odd before and after, so it
+ * grows and shrinks by two; its members are taken in and out one after the other all the same.
+ */
+function membership(before: NodeIdentity, now: NodeIdentity): Problem[] {
+  return (["members", "etcd"] as const).flatMap((key) => {
+    const [old, next] = [before[key] ?? now[key] ?? [], now[key] ?? []];
+    const come = next.filter((host) => !old.includes(host));
+    const go = old.filter((host) => !next.includes(host));
+    const most = key === "etcd" && old.length !== next.length ? 2 : 1;
+    if (come.length <= most && go.length <= most) return [];
+    return [
+      {
+        code: "CHANGE_PG_MEMBERS",
+        path: `twofold:node.wallet.${key}`,
+        what: `more than one member would ${go.length > most ? "go" : "come"} at once`,
+        received: `${show(next)}, and it was ${show(old)}`,
+        why: "a commit is in two places by what the members have, and a majority is counted among them: with several changed at once, one that fails on its way can cost both",
+        fix: "change one (or put one in another's place), run pulumi up, see in ./twofold status that all take part, then change the next",
+      },
+    ];
+  });
+}
+
+function fixedParts(before: NodeIdentity, now: NodeIdentity): Problem[] {
   return CHANGES.filter(({ key }) => before[key] !== now[key])
     .filter(({ key }) => !(key === "main" && (before.walletKind !== now.walletKind || before.network !== now.network)))
     .map(({ key, code, path, why, fix }) => ({

@@ -60,6 +60,9 @@ function values(topology: Topology, name: string): string[] {
   return (Array.isArray(value) ? value : value === undefined ? [] : [value]).map(String);
 }
 
+/** A DSN that has one: postgres://user:PASSWORD@host, or password=… among its parameters. */
+const hasPassword = (value: string): boolean => /:\/\/[^/@]*:[^/@]+@|[?&\s]password=/i.test(value);
+
 const owned: Rule = {
   code: "OPTION_OWNED",
   why: "twofold sets it",
@@ -67,9 +70,15 @@ const owned: Rule = {
   check: (topology) =>
     each(topology, (name) => {
       const why = Object.hasOwn(OWNED, name) ? OWNED[name] : undefined;
-      return why === undefined
-        ? undefined
-        : { path: path(name), what: "this option is set by twofold", received: topology.node.options[name], why };
+      if (why === undefined) return undefined;
+      const violation = { path: path(name), what: "this option is set by twofold", why };
+      if (!values(topology, name).some(hasPassword)) return { ...violation, received: topology.node.options[name] };
+      return {
+        ...violation,
+        what: "this option is set by twofold, and there is a password in it",
+        received: "(not shown)",
+        why: "lightningd logs the whole of it when it can't connect, and the stack's config shows it to whoever reads that; twofold's own has certificates and no password",
+      };
     }),
 };
 

@@ -77,4 +77,23 @@ const twice = rule(
     ),
 );
 
-export const POSTGRES_RULES: readonly Rule[] = [memberCount, standbys, etcdCount, twice];
+/** Two names of one machine pass for two hosts where their ports for SSH differ; the members meet at addresses alone. */
+const sameAddress: Rule = {
+  code: "PG_SAME_ADDRESS",
+  why: "members meet at their addresses and usual ports: two at one address are one machine, and die together",
+  fix: "give each its own host; where hosts have addresses of their own among each other, declare them as peerAddress",
+  check({ hosts, node: { wallet } }) {
+    if (wallet.kind !== "postgres") return [];
+    const names = [...new Set([...wallet.members, ...wallet.etcd])];
+    const addressOf = (name: string) => (hosts[name]?.peerAddress ?? hosts[name]?.address)?.toLowerCase();
+    return names.flatMap((name, index) => {
+      const address = addressOf(name);
+      const twin = names.slice(0, index).find((other) => addressOf(other) === address);
+      if (address === undefined || twin === undefined) return [];
+      const key = hosts[name]?.peerAddress === undefined ? "address" : "peerAddress";
+      return [{ path: `twofold:hosts.${name}.${key}`, what: `${twin} is at the same address`, received: address }];
+    });
+  },
+};
+
+export const POSTGRES_RULES: readonly Rule[] = [memberCount, standbys, etcdCount, twice, sameAddress];
