@@ -13,6 +13,7 @@ import { PeerAccess } from "../components/peer-access.ts";
 import { PostgresMember } from "../components/postgres-member.ts";
 import { ReplicaSource } from "../components/replica-source.ts";
 import { ReplicaTarget } from "../components/replica-target.ts";
+import { RetiredMember } from "../components/retired-member.ts";
 import { type Upload, uploadOf } from "../components/topology/places.ts";
 import type { Topology } from "../components/topology/schema.ts";
 import { Witness } from "../components/witness.ts";
@@ -107,6 +108,8 @@ function createStage(
       return new EtcdMember(name, { ...place, document });
     case "postgres":
       return new PostgresMember(name, { ...place, document });
+    case "retired":
+      return new RetiredMember(name, { ...place, document });
     case "alerts":
       return new Alerts(name, { ...place, document });
     case "lightningd":

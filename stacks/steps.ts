@@ -68,6 +68,12 @@ export function planSteps(documents: ReadonlyMap<string, readonly StageDocument[
     // Members of PostgreSQL find each other in etcd, whichever hosts it is on.
     if (document.stage === "postgres") after.push(...consensus.filter((name) => !after.includes(name)));
   }
+  const cluster = stages.filter(({ document }) => document.stage === "etcd" || document.stage === "postgres");
+  for (const { document, after } of stages) {
+    // A member goes when those that come are there.
+    if (document.stage === "retired")
+      after.push(...cluster.map(({ name }) => name).filter((name) => !after.includes(name)));
+  }
   const steps: Step[] = [...stages, ...certificates, ...[replica, witness].filter((step) => step !== undefined)];
   for (const { document, after } of stages) {
     if (document.stage === "lightningd") {

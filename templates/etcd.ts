@@ -24,8 +24,20 @@ export function etcdPeerUrl({ address }: ClusterMember): string {
   return `https://${inUrl(address)}:${CLUSTER_PORTS.etcdPeer}`;
 }
 
-/** @param state "existing" for a member that joins a cluster which has begun without it. */
-export function renderEtcdDefault(document: EtcdDocument, state: "new" | "existing"): string {
+/** ETCD_INITIAL_CLUSTER of a store that begins with these members. */
+export function firstCluster(members: readonly ClusterMember[]): string {
+  return members.map((member) => `${member.host}=${etcdPeerUrl(member)}`).join(",");
+}
+
+/**
+ * @param state "existing" for a member that joins a cluster which has begun without it.
+ * @param initialCluster The members at the time when this one begins; etcd reads it never again.
+ */
+export function renderEtcdDefault(
+  document: EtcdDocument,
+  state: "new" | "existing",
+  initialCluster = firstCluster(document.members),
+): string {
   const { cluster, host, members } = document;
   const own = members.find((member) => member.host === host);
   if (own === undefined) throw new Error(`${host} is no member of etcd in its own document`);
@@ -35,7 +47,7 @@ export function renderEtcdDefault(document: EtcdDocument, state: "new" | "existi
     cluster,
     state,
     dataDirectory: etcdDataDirectory(document),
-    initialCluster: members.map((member) => `${member.host}=${etcdPeerUrl(member)}`).join(","),
+    initialCluster,
     peerUrl: etcdPeerUrl(own),
     clientUrl: etcdClientUrl(own),
     listenPeer: `https://${any}:${CLUSTER_PORTS.etcdPeer}`,

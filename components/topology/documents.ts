@@ -9,6 +9,7 @@ import { lightningdDocument } from "./documents/lightningd.ts";
 import { maintenanceDocument } from "./documents/maintenance.ts";
 import { postgresDocument } from "./documents/postgres.ts";
 import { replicaDocument } from "./documents/replica.ts";
+import { retiredDocument } from "./documents/retired.ts";
 import { storageDocument } from "./documents/storage.ts";
 import { witnessDocument } from "./documents/witness.ts";
 import type { Topology } from "./schema.ts";
@@ -22,6 +23,7 @@ const BUILDERS: ((topology: Topology, host: string) => StageDocument | undefined
   witnessDocument,
   etcdDocument,
   postgresDocument,
+  retiredDocument,
   lightningdDocument,
 ];
 

@@ -15,6 +15,7 @@ export const STAGE_NAMES = [
   "witness",
   "etcd",
   "postgres",
+  "retired",
   "alerts",
   "lightningd",
 ] as const;
@@ -170,6 +171,8 @@ export interface EtcdDocument {
   /** Mount point of the volume that holds the member's data; without it that is on the root disk. */
   volume?: string;
   members: ClusterMember[];
+  /** Declared hosts without a member; one that is being taken out is among them. */
+  others: string[];
   identity: ClusterIdentity;
 }
 
@@ -183,6 +186,8 @@ export interface PostgresDocument {
   /** PostgreSQL's major version, one for all members. */
   version: number;
   members: ClusterMember[];
+  /** Declared hosts without a member; one that is being taken out is among them. */
+  others: string[];
   etcd: ClusterMember[];
   /** Standbys that must have flushed a commit before its writer hears of it. */
   synchronousStandbys: number;
@@ -207,6 +212,19 @@ export interface AlertsDocument {
   lagBytes: number;
   /** Percent of a filesystem that should be free. */
   freePercent: number;
+}
+
+/** A host that has no member, or no longer one: what runs there is taken out of the cluster and stopped, its data is left. */
+export interface RetiredDocument {
+  stage: "retired";
+  host: string;
+  cluster: string;
+  /** What this host must not be a member of. */
+  parts: ("etcd" | "postgres")[];
+  /** The members that there are to be. */
+  members: ClusterMember[];
+  etcd: ClusterMember[];
+  synchronousStandbys: number;
 }
 
 /** The node's wallet as the gate has to check it. */
@@ -271,6 +289,7 @@ export type StageDocument =
   | WitnessDocument
   | EtcdDocument
   | PostgresDocument
+  | RetiredDocument
   | AlertsDocument
   | LightningdDocument;
 export type DocumentOf<S extends StageName> = Extract<StageDocument, { stage: S }>;

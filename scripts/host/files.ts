@@ -94,6 +94,14 @@ export async function removeFile(path: string): Promise<void> {
   await syncDirectory(dirname(path));
 }
 
+/** Renames what is no longer used to a name of its own beside it, and returns that name. */
+export async function putAside(path: string): Promise<string> {
+  const aside = `${path}.removed-${new Date().toISOString().replace(/[:.]/g, "-")}`;
+  await rename(path, aside);
+  await syncDirectory(dirname(path));
+  return aside;
+}
+
 /** twofold's own directories for state, which hold nothing that others may read. */
 export async function ensureOwnDirectory(path: string): Promise<void> {
   await mkdir(path, { recursive: true, mode: 0o755 });

@@ -7,6 +7,7 @@ import { apply } from "./commands/apply.ts";
 import { check } from "./commands/check.ts";
 import { degrade } from "./commands/degrade.ts";
 import { etcdSnapshot } from "./commands/etcd-snapshot.ts";
+import { forget } from "./commands/forget.ts";
 import { gate } from "./commands/gate.ts";
 import { init } from "./commands/init.ts";
 import { initSurvey } from "./commands/init-survey.ts";
@@ -52,6 +53,7 @@ const COMMANDS: Record<string, Command> = {
   "replica-before-mount": replicaBeforeMount,
   "replica-watch": replicaWatch,
   postgres,
+  forget,
   "tls-request": tlsRequest,
   "tls-sign": tlsSign,
   "tls-install": tlsInstall,

@@ -78,6 +78,23 @@ export function requirePlace(
     });
 }
 
+/** @throws {Refusal} if the settings on the host are those of another cluster. Pure. */
+export function requireCluster(
+  program: string,
+  file: string,
+  found: string | undefined,
+  { cluster, host }: { cluster: string; host: string },
+): void {
+  if (found === undefined || found === cluster) return;
+  throw new Refusal({
+    code: "MEMBER-OTHER-CLUSTER",
+    what: `${host} belongs to another cluster of ${program}`,
+    received: `${found} in ${file}; by the topology ${cluster}`,
+    why: "a host has one member, and taking it away from the other cluster could cost that its majority or a copy of its data",
+    fix: `take ${host} out of that cluster first, then move ${file} away and run this again; or let the member live on another host`,
+  });
+}
+
 /** The drop-in that lets a unit wait for its volume; none where there is no volume. */
 export function planMemberVolume(path: string, entry: Entry | undefined, volume: string | undefined): CommonAction[] {
   if (volume !== undefined) return planFile(path, entry, renderMemberVolume(volume));

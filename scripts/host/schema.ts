@@ -116,6 +116,7 @@ const etcd = z.strictObject({
   cluster: unitWord,
   volume: z.exactOptional(mountPoint),
   members,
+  others: z.array(text),
   identity,
 });
 
@@ -127,6 +128,7 @@ const postgres = z.strictObject({
   volume: z.exactOptional(mountPoint),
   version: z.int(),
   members,
+  others: z.array(text),
   etcd: members,
   synchronousStandbys: z.int().check(z.minimum(1)),
   node: z.strictObject({ role: roleName, gateRole: roleName, commonName: text }),
@@ -142,6 +144,16 @@ const alerts = z.strictObject({
   repeatMinutes: z.int().check(z.minimum(1)),
   lagBytes: z.int().check(z.positive()),
   freePercent: z.number().check(z.minimum(0), z.maximum(100)),
+});
+
+const retired = z.strictObject({
+  stage: z.literal("retired"),
+  host: text,
+  cluster: unitWord,
+  parts: z.array(z.enum(["etcd", "postgres"])),
+  members,
+  etcd: members,
+  synchronousStandbys: z.int().check(z.minimum(1)),
 });
 
 const install = z.discriminatedUnion("kind", [
@@ -195,7 +207,7 @@ const lightningd = z.strictObject({
   peers: z.array(peer),
 });
 
-const schemas = { base, storage, maintenance, replica, witness, etcd, postgres, alerts, lightningd };
+const schemas = { base, storage, maintenance, replica, witness, etcd, postgres, retired, alerts, lightningd };
 
 /** Of one host's identities, for the commands that make and install certificates. */
 export const identitySchema = identity;

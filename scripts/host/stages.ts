@@ -7,6 +7,7 @@ import { lightningd } from "./lightningd/stage.ts";
 import { maintenance } from "./maintenance/stage.ts";
 import { postgres } from "./postgres/stage.ts";
 import { replica } from "./replica/stage.ts";
+import { retired } from "./retired/stage.ts";
 import { type OwnAction, Refusal, type Stage } from "./stage.ts";
 import { storage } from "./storage/stage.ts";
 import { witness } from "./witness/stage.ts";
@@ -16,7 +17,7 @@ export type AnyStage = Stage<StageDocument, unknown, OwnAction>;
 
 type Stages = { [S in StageName]?: Stage<DocumentOf<S>, never, never> };
 
-const STAGES = { base, storage, maintenance, replica, witness, etcd, postgres, alerts, lightningd } as const;
+const STAGES = { base, storage, maintenance, replica, witness, etcd, postgres, retired, alerts, lightningd } as const;
 
 /** @throws {Refusal} for a stage that this program hasn't */
 export function stageOf(name: StageName): AnyStage {

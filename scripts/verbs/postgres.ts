@@ -1,4 +1,4 @@
-/** `./twofold switchover`, `failover`, `reinit`: changes of the PostgreSQL cluster, made through Patroni on one of its members. */
+/** `./twofold switchover`, `failover`, `reinit`, `restart`: changes of the PostgreSQL cluster, made through Patroni on one of its members. */
 import type { HostStatus } from "../host/commands/status.ts";
 import { EXIT } from "../host/contract.ts";
 import { highestMark } from "../host/gate/decide.ts";
@@ -39,12 +39,19 @@ export async function reinit(member: string, options: Asking): Promise<number> {
   return change(stack.host(member), ["reinit", member], options);
 }
 
+export async function restart(member: string | undefined, options: Options & { all?: true }): Promise<number> {
+  const stack = loadStack(options);
+  requireMember(stack, member);
+  const which = options.all ? "--all" : member;
+  return change(await answeringHost(stack), which === undefined ? ["restart"] : ["restart", which], options);
+}
+
 function declined(): number {
   process.stderr.write("nothing was changed\n");
   return EXIT.refused;
 }
 
-function membersOf({ topology }: LoadedStack): string[] {
+export function membersOf({ topology }: LoadedStack): string[] {
   const { wallet } = topology.node;
   if (wallet.kind === "postgres") return wallet.members;
   throw new Refusal({

@@ -205,6 +205,31 @@ export function buildProgram(exitWith: (status: number) => void): Command {
     );
 
   verb(
+    "restart [member]",
+    "restart PostgreSQL on the members whose settings wait for it",
+    "One at a time, each when all others take part again; the primary is moved before its own turn, so that it comes last. " +
+      "Settings that need a restart are put in place by pulumi up, and wait for this verb ('A RESTART IS PENDING' in status).",
+  )
+    .option("--all", "every member, whether anything waits for it or not")
+    .option(...json)
+    .action(async (member: string | undefined, options: { all?: true; json?: true }, command: Command) =>
+      exitWith(await (await import("./postgres.ts")).restart(member, { ...options, ...choiceOf(command) })),
+    );
+
+  verb(
+    "forget <host>",
+    "take a host that is dead for good out of the cluster",
+    "For a member whose host will not come back: it counts in etcd's majority until it is taken out. Refuses while the host " +
+      "answers, and while there is no other primary. Then take it out of the config, or give its name to a new machine, and run " +
+      "pulumi up. A host that is there is taken out by the config alone: no longer named in members and etcd, still under hosts.",
+  )
+    .option("-y, --yes", "don't ask")
+    .option(...json)
+    .action(async (host: string, options: { yes?: true; json?: true }, command: Command) =>
+      exitWith(await (await import("./forget.ts")).forget(host, { ...options, ...choiceOf(command) })),
+    );
+
+  verb(
     "certificates",
     "make the cluster's certificates anew",
     "Each host keeps its keys; the authority's host signs new certificates, and etcd, Patroni and PostgreSQL read them without " +

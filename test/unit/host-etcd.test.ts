@@ -2,8 +2,8 @@ import test from "ava";
 import { etcdDocument } from "../../components/topology/documents/etcd.ts";
 import type { EtcdDocument } from "../../scripts/host/contract.ts";
 import { ETCD, type EtcdFacts, etcdPaths } from "../../scripts/host/etcd/facts.ts";
+import { clusterToJoin, memberOf, parseMembers, parsePeers } from "../../scripts/host/etcd/members.ts";
 import { DATA_OWNERSHIP, etcdItems, planEtcd } from "../../scripts/host/etcd/plan.ts";
-import { parseMember } from "../../scripts/host/etcd/stage.ts";
 import type { Entry } from "../../scripts/host/read.ts";
 import {
   etcdDataDirectory,
@@ -23,6 +23,7 @@ function documentOf(host: string): EtcdDocument {
 const document = documentOf("eve");
 /** Its host has a volume of its own. */
 const onVolume = documentOf("vault");
+const HOLDS = { mounted: true, holds: true, elsewhere: [] };
 const unit = {
   load: "loaded",
   active: "active",
@@ -43,6 +44,10 @@ function bareHost(document = documentOf("eve")): EtcdFacts {
     data: { mounted: true, holds: false, elsewhere: [] },
     healthy: false,
     snapshotTimer: undefined,
+    token: undefined,
+    taken: [],
+    known: undefined,
+    removed: false,
   };
 }
 
@@ -62,7 +67,15 @@ function after(facts: EtcdFacts, document = documentOf("eve")): EtcdFacts {
       if (entry) entries.set(action.path, { ...entry, ...action.ownership });
     }
   }
-  return { ...facts, entries, installed: new Set(ETCD.packages), unit, healthy: true, snapshotTimer: unit };
+  return {
+    ...facts,
+    entries,
+    installed: new Set(ETCD.packages),
+    unit,
+    healthy: true,
+    data: HOLDS,
+    snapshotTimer: unit,
+  };
 }
 
 test("on a bare host the drop-in stands before the package, which would start a store of its own", (t) => {
@@ -120,12 +133,62 @@ test("a member without data asks the others before it makes any", (t) => {
   );
 });
 
-test("a member is known by its name, and told from one that has not run", (t) => {
-  const list =
-    "2a1, started, pg1, https://pg1:2380, https://pg1:2379, false\nffffffffffffffff, started, pg2, https://pg2:2380, https://pg2:2379, false\n3b2, unstarted, , https://pg3:2380, , false\n";
-  t.deepEqual(parseMember(list, "pg2"), { id: "ffffffffffffffff", started: true });
-  t.is(parseMember(list, "pg3"), undefined);
-  t.is(parseMember("", "pg1"), undefined);
+const LIST =
+  "2a1, started, alice, https://192.0.2.10:2380, https://192.0.2.10:2379, false\n" +
+  "ffffffffffffffff, started, vault, https://192.0.2.20:2380, https://192.0.2.20:2379, false\n" +
+  "3b2, unstarted, , https://192.0.2.30:2380, , true\n";
+
+test("a member is known by its name, and one that has not run yet by its address", (t) => {
+  const known = parseMembers(LIST);
+  const [alice, vault, eve] = document.members;
+  if (alice === undefined || vault === undefined || eve === undefined) throw new Error("three members");
+  t.like(memberOf(known, alice), { id: "2a1", started: true, learner: false });
+  t.like(memberOf(known, vault), { id: "ffffffffffffffff" });
+  t.like(memberOf(known, eve), { id: "3b2", started: false, learner: true });
+  t.is(memberOf(known, { host: "mallory", address: "192.0.2.66" }), undefined);
+  t.deepEqual(parseMembers(""), []);
+});
+
+test("a member that joins names exactly those that are known by now, whatever the topology says", (t) => {
+  t.is(
+    clusterToJoin(parseMembers(LIST), { members: document.members.filter(({ host }) => host !== "vault") }),
+    "alice=https://192.0.2.10:2380,vault=https://192.0.2.20:2380,eve=https://192.0.2.30:2380",
+  );
+});
+
+test("what a peer says of the members is read, and anything else is no answer", (t) => {
+  t.deepEqual(
+    parsePeers('[{"id":1,"peerURLs":["https://a:2380"],"name":"a"},{"id":2,"peerURLs":["https://b:2380"]}]'),
+    ["https://a:2380", "https://b:2380"],
+  );
+  t.is(parsePeers("404 page not found"), undefined);
+});
+
+test("a member that comes or goes changes no file of the others, and restarts none of them", (t) => {
+  const facts = after(bareHost());
+  const fewer = { ...document, members: document.members.filter(({ host }) => host !== "vault"), others: ["vault"] };
+  t.deepEqual(planEtcd(facts, fewer), []);
+});
+
+test("a member that the others have removed begins anew, with its old data put aside", (t) => {
+  const kinds = planEtcd({ ...after(bareHost()), healthy: false, removed: true }, document).map(({ kind }) => kind);
+  t.deepEqual(kinds, ["etcd/set-aside", "etcd/make-data", "etcd/start"]);
+});
+
+test("a member whose beginning was interrupted decides again how to begin", (t) => {
+  const facts = { ...after(bareHost()), healthy: false, data: { ...HOLDS, holds: false } };
+  t.deepEqual(
+    planEtcd(facts, document).map(({ kind }) => kind),
+    ["etcd/make-data", "etcd/start"],
+  );
+});
+
+test("refuses to go on beside a member that the topology has lost sight of", (t) => {
+  const known = parseMembers(LIST.replace("vault", "mallory"));
+  const error = t.throws(() => planEtcd({ ...after(bareHost()), known }, document));
+  t.regex(error.message, /ETCD-UNKNOWN-MEMBER.*mallory.*twofold forget mallory/s);
+  // One that is being taken out is on a declared host.
+  t.deepEqual(planEtcd({ ...after(bareHost()), known }, { ...document, others: ["mallory"] }), []);
 });
 
 test("refuses to go on without a certificate that the others would take", (t) => {
@@ -188,4 +251,14 @@ test("refuses to leave a member's data behind for another place", (t) => {
   });
   // What is left over in an old place keeps nobody from the data that is in the right one.
   t.notThrows(() => planEtcd({ ...bareHost(onVolume), data: { ...data, holds: true } }, onVolume));
+});
+
+test("refuses a host whose etcd belongs to another cluster, and one whose ports are taken", (t) => {
+  t.throws(() => planEtcd({ ...bareHost(), token: "bob" }, document), { message: /MEMBER-OTHER-CLUSTER.*bob/s });
+  const taken = [{ port: 2380, program: "etcd", pid: 812 }];
+  t.throws(() => planEtcd({ ...bareHost(), taken }, document), { message: /MEMBER-PORT.*2380.*process 812/s });
+  // The unit's own process, which is just starting.
+  t.notThrows(() =>
+    planEtcd({ ...bareHost(), taken, unit: { ...unit, active: "activating", mainPid: 812 } }, document),
+  );
 });

@@ -72,6 +72,29 @@ test("a mount over NFS comes after the other host's export, and no key is brough
   );
 });
 
+test("a host leaves the cluster after every member has come, and before lightningd is told of the new ones", (t) => {
+  const steps = planSteps(
+    new Map([
+      [
+        "alice",
+        [
+          stage("alice", "base"),
+          stage("alice", "lightningd", { node: "alice", wallet: { kind: "postgres", identity: identity("node") } }),
+        ],
+      ],
+      ["pg1", [stage("pg1", "base"), stage("pg1", "retired")]],
+      ["pg2", member("pg2")],
+      ["pg3", member("pg3")],
+    ]),
+  );
+  const names = steps.map(({ name }) => name);
+  for (const before of ["pg2-etcd", "pg3-etcd", "pg2-postgres", "pg3-postgres"]) {
+    t.true(steps.find(({ name }) => name === "pg1-retired")?.after.includes(before), before);
+    t.true(names.indexOf(before) < names.indexOf("pg1-retired"));
+  }
+  t.true(names.indexOf("pg1-retired") < names.indexOf("alice-lightningd"));
+});
+
 test("a host's certificates come after its base and the authority's, and before every stage that uses one", (t) => {
   t.deepEqual(clusterStep("pg1-certificates"), {
     kind: "certificates",

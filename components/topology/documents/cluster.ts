@@ -35,6 +35,13 @@ export function memberVolume({ hosts }: Topology, host: string): { volume?: stri
   return mount === undefined ? {} : { volume: mount };
 }
 
+/** Declared hosts that are not among `members`. */
+export function hostsBesides({ hosts }: Topology, members: readonly string[]): string[] {
+  return Object.keys(hosts)
+    .filter((host) => !members.includes(host))
+    .sort();
+}
+
 /** Common name of the node's certificate; hosts' names have no dot, so no member's is the same. */
 export const nodeCommonName = ({ node }: Topology) => `${node.name}.node`;
 

@@ -1,6 +1,6 @@
 import type { EtcdDocument } from "../../../scripts/host/contract.ts";
 import type { Topology } from "../schema.ts";
-import { clusterIdentity, clusterMembers, memberVolume, postgresWallet } from "./cluster.ts";
+import { clusterIdentity, clusterMembers, hostsBesides, memberVolume, postgresWallet } from "./cluster.ts";
 
 /** The host's member of etcd, or nothing where it has none. */
 export function etcdDocument(topology: Topology, host: string): EtcdDocument | undefined {
@@ -12,6 +12,7 @@ export function etcdDocument(topology: Topology, host: string): EtcdDocument | u
     cluster: topology.node.name,
     ...memberVolume(topology, host),
     members: clusterMembers(topology, wallet.etcd),
+    others: hostsBesides(topology, wallet.etcd),
     identity: clusterIdentity(topology, host, "etcd"),
   };
 }

@@ -1,6 +1,13 @@
 import type { PostgresDocument } from "../../../scripts/host/contract.ts";
 import type { Topology } from "../schema.ts";
-import { clusterIdentity, clusterMembers, memberVolume, nodeCommonName, postgresWallet } from "./cluster.ts";
+import {
+  clusterIdentity,
+  clusterMembers,
+  hostsBesides,
+  memberVolume,
+  nodeCommonName,
+  postgresWallet,
+} from "./cluster.ts";
 
 /** Debian 13's. One for all members: a standby of another major version can't follow. */
 export const POSTGRES_VERSION = 17;
@@ -21,6 +28,7 @@ export function postgresDocument(topology: Topology, host: string): PostgresDocu
     ...memberVolume(topology, host),
     version: POSTGRES_VERSION,
     members: clusterMembers(topology, wallet.members),
+    others: hostsBesides(topology, wallet.members),
     etcd: clusterMembers(topology, wallet.etcd),
     synchronousStandbys: wallet.synchronousStandbys,
     node: { role: postgresRole(topology), gateRole: gateRole(topology), commonName: nodeCommonName(topology) },

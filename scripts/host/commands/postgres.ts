@@ -1,15 +1,16 @@
 import { type Command, printJson, requireRoot } from "../command.ts";
 import { EXIT } from "../contract.ts";
-import { failover, reinit, switchover } from "../postgres/change.ts";
+import { failover, reinit, restart, switchover } from "../postgres/change.ts";
 import { Refusal } from "../stage.ts";
 
 const say = (line: string) => console.error(line);
 
-const CHANGES = { switchover, failover, reinit } as const;
+const CHANGES = { switchover, failover, reinit, restart } as const;
 
 export const postgres: Command = {
-  usage: "postgres switchover|failover|reinit [MEMBER]",
-  summary: "change who is primary, or make a standby anew, through this host's Patroni; waits until it is done",
+  usage: "postgres switchover|failover|reinit|restart [MEMBER|--all]",
+  summary:
+    "change who is primary, make a standby anew, or restart members, through this host's Patroni; waits until it is done",
   async run(args) {
     requireRoot();
     const [change = "", member, ...rest] = args;

@@ -2,11 +2,13 @@
 import { dirname } from "node:path";
 import { etcdDataDirectory, etcdDefaultDirectory } from "../../../templates/etcd.ts";
 import { SNAPSHOT_UNITS } from "../../../templates/etcd-snapshot.ts";
-import { CLUSTER_PORTS, type EtcdDocument, TLS, tlsFiles } from "../contract.ts";
+import { CLUSTER_PORTS, type EtcdDocument, tlsFiles } from "../contract.ts";
+import { type Listener, readListeners } from "../member-checks.ts";
 import { type DataPlace, readDataPlace } from "../member-data.ts";
 import { run } from "../process.ts";
 import { type Entry, readEntries, readPackages, readText, readUnits, type Unit } from "../read.ts";
 import { readCertificateProblem } from "../tls/check.ts";
+import { etcdctlWords, type KnownMember, listMembers, memberOf, otherMembers } from "./members.ts";
 import { snapshotPaths } from "./snapshot-plan.ts";
 
 export const ETCD = {
@@ -28,6 +30,14 @@ export interface EtcdFacts {
   /** This member answers and its cluster has a majority. */
   healthy: boolean;
   snapshotTimer: Unit | undefined;
+  /** The cluster to which the settings on the host belong. */
+  token: string | undefined;
+  /** Programs of others at the member's ports; looked for only while its unit doesn't run. */
+  taken: Listener[];
+  /** Who is in the store, as a majority has it; undefined if there is none to ask. */
+  known: KnownMember[] | undefined;
+  /** The others have taken this member out: its data can't be used any more. */
+  removed: boolean;
 }
 
 export function etcdPaths(document: EtcdDocument): string[] {
@@ -46,18 +56,9 @@ export function etcdPaths(document: EtcdDocument): string[] {
   ];
 }
 
-/** Words with which etcdctl reaches a member: this host's own, or others. */
-export function etcdctlWords(endpoints = [`https://127.0.0.1:${CLUSTER_PORTS.etcdClient}`]): string[] {
-  const { key, certificate } = tlsFiles("etcd");
-  return [
-    `--endpoints=${endpoints.join(",")}`,
-    `--cacert=${TLS.ca}`,
-    `--cert=${certificate}`,
-    `--key=${key}`,
-    "--dial-timeout=2s",
-    "--command-timeout=4s",
-  ];
-}
+/** The name of the cluster to which the settings of etcd belong; the package's own have none. */
+export const tokenOf = (settings: string | undefined): string | undefined =>
+  settings === undefined ? undefined : /^ETCD_INITIAL_CLUSTER_TOKEN="?([^"\n]+)"?$/m.exec(settings)?.[1];
 
 /** True if this member answers a linearizable read, which takes a majority. */
 export async function isHealthy(): Promise<boolean> {
@@ -78,13 +79,26 @@ export async function readEtcdFacts(document: EtcdDocument): Promise<EtcdFacts> 
     readDataPlace(document.volume, etcdDataDirectory(document), [etcdDefaultDirectory(document.cluster), ours]),
   ]);
   const unit = units.get(ETCD.unit);
+  const healthy = unit?.active === "active" && (await isHealthy());
+  const known = !installed.has("etcd-client")
+    ? undefined
+    : await listMembers(healthy ? etcdctlWords() : otherMembers(document.members, document.host));
+  const own = document.members.find(({ host }) => host === document.host);
+  const removed = data.holds && !healthy && known !== undefined && own !== undefined && !memberOf(known, own);
+  const taken =
+    unit?.active === "active" ? [] : await readListeners([CLUSTER_PORTS.etcdClient, CLUSTER_PORTS.etcdPeer]);
+  const token = tokenOf(settings);
   return {
     entries,
     installed,
     unit,
     certificateProblem,
     data,
-    healthy: unit?.active === "active" && (await isHealthy()),
+    healthy,
+    token,
+    taken,
+    known,
+    removed,
     snapshotTimer: units.get(SNAPSHOT_UNITS.timer),
   };
 }

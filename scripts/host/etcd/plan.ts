@@ -9,19 +9,20 @@ import {
 } from "../../../templates/etcd.ts";
 import { SNAPSHOT_UNITS } from "../../../templates/etcd-snapshot.ts";
 import { type EtcdDocument, type Ownership, tlsFiles } from "../contract.ts";
-import { planMemberVolume, requirePlace } from "../member-data.ts";
+import { type Listener, requirePorts } from "../member-checks.ts";
+import { planMemberVolume, requireCluster, requirePlace } from "../member-data.ts";
 import { planDirectory, planFile, planRunningUnit, planSymlink, ROOT_DIRECTORY } from "../planning.ts";
-import type { CommonAction, ItemName } from "../stage.ts";
+import { type CommonAction, type ItemName, Refusal } from "../stage.ts";
 import { planKeyOwnership, requireCertificate } from "../tls/check.ts";
 import { ETCD, type EtcdFacts } from "./facts.ts";
 import { planSnapshots, snapshotItems } from "./snapshot-plan.ts";
 
 /**
- * "make-data" decides, as late as it can, whether a store begins or the member joins one that goes on without it. "start" and "restart"
- * wait until the member answers together with a majority.
+ * "set-aside" puts the data of a member that was removed out of the way. "make-data" decides, as late as it can, whether a store begins or the
+ * member joins one that goes on without it. "start" and "restart" wait until the member answers together with a majority.
  */
 export interface EtcdAction {
-  kind: "etcd/make-data" | "etcd/start" | "etcd/restart";
+  kind: "etcd/set-aside" | "etcd/make-data" | "etcd/start" | "etcd/restart";
   item: ItemName;
   summary: string;
   consequence?: true;
@@ -55,6 +56,9 @@ export function etcdItems(document: EtcdDocument): ItemName[] {
 export function planEtcd(facts: EtcdFacts, document: EtcdDocument): (CommonAction | EtcdAction)[] {
   requireCertificate(document.identity, facts.certificateProblem);
   requirePlace(ETCD.unit, document, etcdDataDirectory(document), facts.data);
+  requireCluster("etcd", ETCD.settings, facts.token, document);
+  requirePorts(ETCD.unit, ownListeners(facts));
+  refuseUnknownMembers(facts, document);
   const entry = (path: string) => facts.entries.get(path);
   const settings = planFile(ETCD.settings, entry(ETCD.settings), settingsOf(facts, document));
   const dropIn = [
@@ -89,26 +93,57 @@ export function planEtcd(facts: EtcdFacts, document: EtcdDocument): (CommonActio
   ];
 }
 
-/** A store that has begun is not begun again: what was written there once stays as it is (etcd ignores it then). */
-function settingsOf({ entries }: EtcdFacts, document: EtcdDocument): string {
-  const present = entries.get(ETCD.settings)?.content ?? "";
-  return renderEtcdDefault(document, /^ETCD_INITIAL_CLUSTER_STATE=existing$/m.test(present) ? "existing" : "new");
+/** A unit that is just starting listens already. */
+function ownListeners({ unit, taken }: EtcdFacts): Listener[] {
+  return taken.filter(({ pid }) => pid === 0 || pid !== unit?.mainPid);
 }
 
-function planData({ entries }: EtcdFacts, document: EtcdDocument): (CommonAction | EtcdAction)[] {
+/** A member that the topology has lost sight of counts in every majority, whether it runs or not. */
+function refuseUnknownMembers({ known }: EtcdFacts, { members, others }: EtcdDocument): void {
+  const declared = new Set([...members.map(({ host }) => host), ...others]);
+  const unknown = (known ?? []).filter(({ name }) => name !== "" && !declared.has(name));
+  if (unknown.length === 0) return;
+  throw new Refusal({
+    code: "ETCD-UNKNOWN-MEMBER",
+    what: "etcd has a member that the topology does not",
+    received: unknown.map(({ name }) => name).join(", "),
+    why: "it counts in every majority, so one more dead member could stop the cluster",
+    fix: `if it is dead for good: ./twofold forget ${unknown[0]?.name}; if not, declare its host again under twofold:hosts, without naming it in members and etcd: pulumi up then takes it out in order`,
+  });
+}
+
+/** In the settings of a member that joined a store which had begun. */
+export const STATE_EXISTING = /^ETCD_INITIAL_CLUSTER_STATE=existing$/m;
+
+/**
+ * How a member began stays written as it was (etcd reads it never again): so a member that comes or goes changes no file of the
+ * others, and restarts none of them.
+ */
+function settingsOf({ entries, data }: EtcdFacts, document: EtcdDocument): string {
+  const present = entries.get(ETCD.settings)?.content ?? "";
+  const state = STATE_EXISTING.test(present) ? "existing" : "new";
+  const began = /^ETCD_INITIAL_CLUSTER=(.+)$/m.exec(present)?.[1];
+  return renderEtcdDefault(document, state, data.holds ? began : undefined);
+}
+
+function planData(
+  { entries, removed, data: { holds } }: EtcdFacts,
+  document: EtcdDocument,
+): (CommonAction | EtcdAction)[] {
   const directory = etcdDataDirectory(document);
   const begun = etcdDefaultDirectory(document.cluster);
   const found = entries.get(directory);
-  const data: (CommonAction | EtcdAction)[] =
-    found !== undefined
-      ? planDirectory(directory, found, DATA_OWNERSHIP)
-      : [
-          {
-            kind: "etcd/make-data",
-            item: `directory:${directory}`,
-            summary: `make directory ${directory}, and see whether the others know this member`,
-          },
-        ];
+  const item: ItemName = `directory:${directory}`;
+  const make: EtcdAction = {
+    kind: "etcd/make-data",
+    item,
+    summary: `make directory ${directory}, and see whether the others know this member`,
+  };
+  const data: (CommonAction | EtcdAction)[] = removed
+    ? [{ kind: "etcd/set-aside", item, summary: `put ${directory} aside: the others have removed this member` }, make]
+    : found === undefined || (found.kind === "directory" && !holds)
+      ? [make]
+      : planDirectory(directory, found, DATA_OWNERSHIP);
   if (document.volume === undefined) return data;
   const parent = dirname(directory);
   return [

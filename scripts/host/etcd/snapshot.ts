@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { SNAPSHOT_DIRECTORY } from "../../../templates/etcd-snapshot.ts";
 import { syncDirectory } from "../files.ts";
 import { must } from "../process.ts";
-import { etcdctlWords } from "./facts.ts";
+import { etcdctlWords } from "./members.ts";
 
 /** One an hour is taken; with Patroni's few kilobytes in it each is tens of kilobytes, and 256 MiB at most. */
 const KEPT = 12;

@@ -135,13 +135,80 @@ export async function reinit(name: string | undefined, say: Say): Promise<Change
   return settle(say, REINIT_MS);
 }
 
+/** A restart of the cluster: who, in which order. */
+export interface RestartPlan {
+  /** One after the other; the one that commits wait for comes last of them. */
+  standbys: string[];
+  /** Moved to a standby that was restarted before, which restarts its former server. */
+  primary: string | undefined;
+}
+
+/** @param which "--all", a member's name, or nothing for those whose settings wait for a restart. Pure. */
+export function planRestart(members: readonly PatroniMember[], which: string | undefined): RestartPlan {
+  const chosen = members.filter(({ name, pending_restart }) =>
+    which === undefined ? pending_restart === true : which === "--all" || which === name,
+  );
+  const standbys = chosen.filter(({ role }) => role !== "leader");
+  return {
+    standbys: [...standbys].sort((a, b) => Number(isSynchronous(a)) - Number(isSynchronous(b))).map(({ name }) => name),
+    primary: chosen.find(({ role }) => role === "leader")?.name,
+  };
+}
+
+const isWhole = (members: PatroniMember[]) =>
+  primaryOf(members)?.state === "running" && members.every(takesPart) && members.some(isSynchronous);
+
+/**
+ * Restarts PostgreSQL on one member at a time, each when all others take part, and moves the primary before its own turn. What is left
+ * waiting after that are settings that standbys must not have lower than the primary (max_connections and its like): the primary is then
+ * restarted where it is, and the standbys after it.
+ */
+export async function restart(which: string | undefined, say: Say): Promise<ChangeReport> {
+  let members = await membersNow();
+  if (which !== undefined && which !== "--all") requireMember(members, which, "there is no such member to restart");
+  if (!isWhole(members))
+    throw new Refusal({
+      code: "PG-NOT-WHOLE",
+      what: "not every member takes part now",
+      received: words(members),
+      why: "a restart takes one member away for a while; with another one away already, commits could wait for a standby, or a failover find none",
+      fix: "bring the others back first; ./twofold status shows them",
+    });
+  for (let round = 1; round <= 2; round++) {
+    const { standbys, primary } = planRestart(members, round === 1 ? which : undefined);
+    if (standbys.length === 0 && primary === undefined) break;
+    if (round === 2 && primary !== undefined) members = await restartMember(members, primary, say);
+    for (const name of standbys) members = await restartMember(members, name, say);
+    if (round === 1 && primary !== undefined) members = (await switchover(readyFor(members, standbys), say)).members;
+    // A member's view of what waits for a restart is as old as its last look at itself.
+    members = await waitFor(isWhole, SETTLE_MS, say);
+  }
+  const waiting = members.filter(({ pending_restart }) => pending_restart).map(({ name }) => name);
+  if (which === undefined && waiting.length > 0)
+    say(`still waiting for a restart: ${waiting.join(", ")}; journalctl -u patroni there says for which settings`);
+  return { primary: primaryOf(members)?.name, members };
+}
+
+/** A synchronous standby, one that was restarted if there is one. */
+function readyFor(members: PatroniMember[], restarted: string[]): string | undefined {
+  const ready = members.filter((member) => isSynchronous(member) && takesPart(member));
+  return (ready.find(({ name }) => restarted.includes(name)) ?? ready[0])?.name;
+}
+
+async function restartMember(members: PatroniMember[], name: string, say: Say): Promise<PatroniMember[]> {
+  const address = members.find((member) => member.name === name)?.host;
+  say(`restarting PostgreSQL on ${name}`);
+  const answer = await askPatroni("POST", "/restart", {}, ANSWER_MS, address);
+  if (answer?.status !== 200)
+    throw new Error(
+      `${name} was not restarted: ${answer?.value ?? "its Patroni does not answer"}\n  to do: ./twofold status shows the members; the others were left as they are`,
+    );
+  return waitFor(isWhole, SETTLE_MS, say);
+}
+
 /** Waits until there is a primary, and a synchronous standby, and every member that runs follows. */
 async function settle(say: Say, limit = SETTLE_MS): Promise<ChangeReport> {
-  const members = await waitFor(
-    (now) => primaryOf(now)?.state === "running" && now.every(takesPart) && now.some(isSynchronous),
-    limit,
-    say,
-  );
+  const members = await waitFor(isWhole, limit, say);
   return reportOf(members, say);
 }
 

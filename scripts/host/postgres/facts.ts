@@ -3,10 +3,12 @@ import { dirname } from "node:path";
 import { loadTemplate } from "../../../templates/load.ts";
 import { dataDirectory } from "../../../templates/patroni.ts";
 import { type PostgresDocument, tlsFiles } from "../contract.ts";
+import { type Clock, readClocks } from "../member-checks.ts";
 import { type DataPlace, readDataPlace } from "../member-data.ts";
 import { type Entry, readEntries, readPackages, readText, readUnits, type Unit } from "../read.ts";
 import { readCertificateProblem } from "../tls/check.ts";
-import { type PatroniMember, readDynamicConfiguration, readMembers } from "./patroni.ts";
+import { type Beginning, readBeginning } from "./beginning.ts";
+import { type PatroniMember, readDynamicConfiguration, readMembers, takesPart } from "./patroni.ts";
 import { psql } from "./psql.ts";
 
 export const POSTGRES = {
@@ -41,6 +43,11 @@ export interface PostgresFacts {
   unit: Unit | undefined;
   certificateProblem: string | undefined;
   data: DataPlace;
+  /** The cluster to which the settings on the host belong. */
+  scope: string | undefined;
+  /** Undefined for a member that takes part. */
+  beginning: Beginning | undefined;
+  clocks: Clock[];
   /** Undefined while this host's Patroni does not answer. */
   members: PatroniMember[] | undefined;
   /** What etcd has; undefined if this host is not the primary. */
@@ -79,16 +86,38 @@ export async function readPostgresFacts(document: PostgresDocument): Promise<Pos
   const config = await readText(POSTGRES.config);
   const configured = config === undefined ? undefined : /^ +data_dir: (.+)$/m.exec(config)?.[1];
   const { volume, ...onRoot } = document;
-  const [entries, installed, units, certificateProblem, data, members] = await Promise.all([
+  const [entries, installed, units, certificateProblem, data, clocks, members] = await Promise.all([
     readEntries(postgresPaths(document)),
     readPackages(packagesOf(document.version)),
     readUnits([POSTGRES.unit]),
     readCertificateProblem(document.identity),
     readDataPlace(volume, dataDirectory(document), [dataDirectory(onRoot), configured]),
+    readClocks(
+      document.etcd.filter(({ host }) => host !== document.host),
+      "postgres",
+    ),
     readMembers(),
   ]);
   const own = members?.find(({ name }) => name === document.host);
   const isPrimary = own?.role === "leader" && own.state === "running";
   const [dynamic, roles] = isPrimary ? await Promise.all([readDynamicConfiguration(), readRoles(document)]) : [];
-  return { entries, installed, unit: units.get(POSTGRES.unit), certificateProblem, data, members, dynamic, roles };
+  const unit = units.get(POSTGRES.unit);
+  const takesItsPart = own !== undefined && takesPart(own);
+  return {
+    entries,
+    installed,
+    unit,
+    certificateProblem,
+    data,
+    scope: scopeOf(config),
+    beginning: takesItsPart ? undefined : await readBeginning(document, unit?.active === "active"),
+    clocks,
+    members,
+    dynamic,
+    roles,
+  };
 }
+
+/** The name of the cluster to which the settings of Patroni belong. */
+export const scopeOf = (config: string | undefined): string | undefined =>
+  config === undefined ? undefined : /^scope: (.+)$/m.exec(config)?.[1];

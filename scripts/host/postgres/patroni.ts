@@ -20,18 +20,22 @@ export interface PatroniMember {
 
 const TIMEOUT_MS = 4000;
 
-/** Asks this host's Patroni. Undefined if it does not answer. Changes need root, which may read the member's key. */
+/**
+ * Asks this host's Patroni, or the one at `address`. Undefined if it does not answer. Changes need the member's key, which root may read,
+ * and a member's address.
+ */
 export async function askPatroni<T>(
   method: "GET" | "PATCH" | "POST" | "DELETE",
   path: string,
   body?: unknown,
   timeoutMs = TIMEOUT_MS,
+  address = "127.0.0.1",
 ): Promise<{ status: number; value: T | string } | undefined> {
   const files = tlsFiles("postgres");
   const [ca, cert, key] = await Promise.all([readText(TLS.ca), readText(files.certificate), readText(files.key)]);
   if (ca === undefined || cert === undefined || key === undefined) return undefined;
   return new Promise((resolve) => {
-    const options = { host: "127.0.0.1", port: CLUSTER_PORTS.patroni, method, path, ca, cert, key, timeout: timeoutMs };
+    const options = { host: address, port: CLUSTER_PORTS.patroni, method, path, ca, cert, key, timeout: timeoutMs };
     const sent = request(options, (response) => {
       let text = "";
       response.setEncoding("utf8").on("data", (chunk: string) => {
@@ -54,9 +58,9 @@ function parse<T>(text: string): T | string {
   }
 }
 
-/** Members of the cluster; undefined while this host's Patroni does not answer. */
-export async function readMembers(): Promise<PatroniMember[] | undefined> {
-  const answer = await askPatroni<{ members?: PatroniMember[] }>("GET", "/cluster");
+/** Members of the cluster; undefined while this host's Patroni, or the one at `address`, does not answer. */
+export async function readMembers(address?: string): Promise<PatroniMember[] | undefined> {
+  const answer = await askPatroni<{ members?: PatroniMember[] }>("GET", "/cluster", undefined, TIMEOUT_MS, address);
   return answer?.status === 200 && typeof answer.value === "object" ? answer.value.members : undefined;
 }
 

@@ -5,10 +5,12 @@ import { loadTemplate } from "../../../templates/load.ts";
 import { dataDirectory, dynamicConfiguration, NODE_ROLE_SETTINGS, renderPatroni } from "../../../templates/patroni.ts";
 import { type PostgresDocument, tlsFiles } from "../contract.ts";
 import { canonicalJson } from "../json.ts";
-import { planMemberVolume, requirePlace } from "../member-data.ts";
+import { requireClocks } from "../member-checks.ts";
+import { planMemberVolume, requireCluster, requirePlace } from "../member-data.ts";
 import { planDirectory, planFile, ROOT_DIRECTORY } from "../planning.ts";
-import type { CommonAction, ItemName } from "../stage.ts";
+import { type CommonAction, type ItemName, Refusal } from "../stage.ts";
 import { planKeyOwnership, requireCertificate } from "../tls/check.ts";
+import { requireBeginning } from "./beginning.ts";
 import { POSTGRES, type PostgresFacts, packagesOf, postgresParents, type RoleFacts } from "./facts.ts";
 import { takesPart } from "./patroni.ts";
 
@@ -53,6 +55,10 @@ export function postgresItems(document: PostgresDocument): ItemName[] {
 export function planPostgres(facts: PostgresFacts, document: PostgresDocument): Action[] {
   requireCertificate(document.identity, facts.certificateProblem);
   requirePlace(POSTGRES.unit, document, dataDirectory(document), facts.data);
+  requireCluster("Patroni", POSTGRES.config, facts.scope, document);
+  requireClocks(document.host, facts.clocks);
+  requireBeginning(facts.beginning, document);
+  refuseUnknownMembers(facts, document);
   const entry = (path: string) => facts.entries.get(path);
   const directory = (path: string) => (entry(path) === undefined ? planDirectory(path, undefined, ROOT_DIRECTORY) : []);
   const packages = packagesOf(document.version);
@@ -91,6 +97,20 @@ export function planPostgres(facts: PostgresFacts, document: PostgresDocument): 
     ...planRun(facts, document, config),
     ...planShared(facts, document),
   ];
+}
+
+/** A member that the topology has lost sight of may be synchronous, or become the primary, on a host that nobody looks after. */
+function refuseUnknownMembers({ members }: PostgresFacts, document: PostgresDocument): void {
+  const declared = new Set([...document.members.map(({ host }) => host), ...document.others]);
+  const unknown = (members ?? []).filter(({ name }) => !declared.has(name));
+  if (unknown.length === 0) return;
+  throw new Refusal({
+    code: "PG-UNKNOWN-MEMBER",
+    what: "the PostgreSQL cluster has a member that the topology does not",
+    received: unknown.map(({ name, role, state }) => `${name} (${role}, ${state})`).join(", "),
+    why: "it may be the one that every commit waits for, or become the primary, on a host that nobody looks after",
+    fix: `declare its host again under twofold:hosts, without naming it in members and etcd: pulumi up then takes it out in order; if it is dead for good: ./twofold forget ${unknown[0]?.name}`,
+  });
 }
 
 /** The last one is the account's, as on the root disk: Patroni makes the data directory in it, and puts a broken one aside. */

@@ -2,7 +2,8 @@
 import { request } from "node:https";
 import { etcdClientUrl } from "../../../../templates/etcd.ts";
 import { CLUSTER_PORTS, type EtcdDocument, TLS, tlsFiles } from "../../contract.ts";
-import { ETCD, etcdctlWords } from "../../etcd/facts.ts";
+import { ETCD } from "../../etcd/facts.ts";
+import { etcdctlWords } from "../../etcd/members.ts";
 import { SNAPSHOT_OLD_MS, type Snapshot, snapshotsOf } from "../../etcd/snapshot.ts";
 import { run } from "../../process.ts";
 import { readText, readUnits } from "../../read.ts";

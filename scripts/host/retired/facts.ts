@@ -1,0 +1,51 @@
+/** What the retired stage reads of a host. */
+import { etcdClientUrl } from "../../../templates/etcd.ts";
+import type { RetiredDocument } from "../contract.ts";
+import { ETCD, tokenOf } from "../etcd/facts.ts";
+import { etcdctlWords, type KnownMember, listMembers } from "../etcd/members.ts";
+import { POSTGRES, scopeOf } from "../postgres/facts.ts";
+import { type PatroniMember, readMembers } from "../postgres/patroni.ts";
+import { readText, readUnits, type Unit } from "../read.ts";
+
+export interface RetiredFacts {
+  postgres: {
+    unit: Unit | undefined;
+    /** Its settings are those of the document's cluster. */
+    ours: boolean;
+    /** Undefined while this host's Patroni does not answer. */
+    members: PatroniMember[] | undefined;
+  };
+  etcd: {
+    unit: Unit | undefined;
+    ours: boolean;
+    /** Of the majority that is to remain; undefined if there is none to ask. */
+    known: KnownMember[] | undefined;
+    dataDirectory: string | undefined;
+  };
+}
+
+/** With which etcdctl reaches the members that are to remain. */
+export const remainingMembers = ({ etcd }: RetiredDocument): string[] => etcdctlWords(etcd.map(etcdClientUrl));
+
+export async function readRetiredFacts(document: RetiredDocument): Promise<RetiredFacts> {
+  const [units, config, settings] = await Promise.all([
+    readUnits([POSTGRES.unit, ETCD.unit]),
+    readText(POSTGRES.config),
+    readText(ETCD.settings),
+  ]);
+  const wasMember = { postgres: scopeOf(config) === document.cluster, etcd: tokenOf(settings) === document.cluster };
+  const unit = units.get(POSTGRES.unit);
+  const [members, known] = await Promise.all([
+    wasMember.postgres && unit?.active === "active" ? readMembers() : undefined,
+    wasMember.etcd ? listMembers(remainingMembers(document)) : undefined,
+  ]);
+  return {
+    postgres: { unit, ours: wasMember.postgres, members },
+    etcd: {
+      unit: units.get(ETCD.unit),
+      ours: wasMember.etcd,
+      known,
+      dataDirectory: settings === undefined ? undefined : /^ETCD_DATA_DIR=(.+)$/m.exec(settings)?.[1],
+    },
+  };
+}
