@@ -96,7 +96,7 @@ export function requireClocks(host: string, clocks: readonly Clock[]): void {
     received: off
       .map((clock) => `${clock.host} is ${Math.abs(clock.ahead)} s ${clock.ahead > 0 ? "ahead of" : "behind"} ${host}`)
       .join("; "),
-    why: "a certificate that was made by a clock that is ahead is not valid yet for the others, and after a failover nobody could say from the logs what came first",
+    why: "certificates begin and end by the clock, and after a failover nobody could say from the logs what came first",
     fix: `timedatectl on ${own ? host : off.map((clock) => clock.host).join(" and ")} says whether the clock is synchronised; put that right (apt-get install systemd-timesyncd), then run this again`,
   });
 }

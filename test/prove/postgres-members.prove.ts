@@ -201,3 +201,80 @@ test.serial(
     await cluster.awaitPrimary(cluster.members, RECOVER_SECONDS);
   },
 );
+
+const CONFIG = "/etc/patroni/config.yml";
+const CERTIFICATE = "/etc/twofold/tls/postgres.crt";
+const POSTGRES = ["runuser", "--user", "postgres", "--"];
+
+/** Each makes a member's host unfit, and puts it right. */
+const UNFIT: {
+  code: string;
+  what: string;
+  spoil(host: Machine, data: string): Promise<void>;
+  mend(host: Machine, data: string): Promise<void>;
+}[] = [
+  {
+    code: "MEMBER-PORT",
+    what: "another program has PostgreSQL's port",
+    async spoil(host) {
+      const listen = "require('node:net').createServer().listen(5432)";
+      await host.exec("systemd-run", "--quiet", "--unit=stranger", "--", "/usr/bin/node", "--eval", listen);
+      await eventually("the stranger listens", 10, async () => (await host.exec("ss", "-Hltn")).includes(":5432 "));
+    },
+    mend: async (host) => void (await host.exec("systemctl", "stop", "stranger")),
+  },
+  {
+    code: "MEMBER-OTHER-CLUSTER",
+    what: "its Patroni belongs to another cluster",
+    spoil: async (host) => void (await host.exec("sed", "--in-place", "s/^scope: .*/scope: bob/", CONFIG)),
+    mend: async (host) =>
+      void (await host.exec("sed", "--in-place", `s/^scope: .*/scope: ${cluster.topology.node.name}/`, CONFIG)),
+  },
+  {
+    code: "PG-OTHER-SYSTEM",
+    what: "its data is another cluster's",
+    async spoil(host, data) {
+      await host.exec("mv", data, `${data}.ours`);
+      await host.exec(...POSTGRES, "/usr/lib/postgresql/17/bin/initdb", `--pgdata=${data}`);
+    },
+    async mend(host, data) {
+      await host.exec("rm", "--recursive", data);
+      await host.exec("mv", `${data}.ours`, data);
+    },
+  },
+  {
+    code: "PG-VERSION",
+    what: "its data is of another major version",
+    spoil: async (host, data) => void (await host.exec("sed", "--in-place", "s/17/16/", `${data}/PG_VERSION`)),
+    mend: async (host, data) => void (await host.exec("sed", "--in-place", "s/16/17/", `${data}/PG_VERSION`)),
+  },
+  {
+    code: "TLS-CERTIFICATE",
+    what: "its certificate is of another authority",
+    async spoil(host) {
+      await host.exec("mv", CERTIFICATE, `${CERTIFICATE}.ours`);
+      const request = ["openssl", "req", "-x509", "-key", "/etc/twofold/tls/postgres.key", "-subj", `/CN=${host.name}`];
+      await host.exec(...request, "-out", CERTIFICATE, "-days", "30");
+    },
+    mend: async (host) => void (await host.exec("mv", `${CERTIFICATE}.ours`, CERTIFICATE)),
+  },
+];
+
+test.serial("a member whose host is unfit is refused with the reason, and nothing on it is touched", async (t) => {
+  const host = await standby();
+  const data = cluster.dataDirectory(host);
+  await host.exec("systemctl", "stop", "patroni");
+  for (const { code, what, spoil, mend } of UNFIT) {
+    await spoil(host, data);
+    const before = await host.exec("sha256sum", CONFIG, CERTIFICATE, `${data}/PG_VERSION`, `${data}/global/pg_control`);
+    const repaired = await lab.verb("repair", "--yes");
+    t.not(repaired.status, 0, what);
+    t.regex(repaired.stdout + repaired.stderr, new RegExp(code), what);
+    const after = await host.exec("sha256sum", CONFIG, CERTIFICATE, `${data}/PG_VERSION`, `${data}/global/pg_control`);
+    t.is(after, before, what);
+    t.is((await lab.tryExec(host.name, "systemctl", "is-active", "patroni")).stdout.trim(), "inactive", what);
+    await mend(host, data);
+  }
+  outputOf(await lab.verb("repair", "--yes"));
+  await asDeclared();
+});

@@ -248,3 +248,53 @@ test("refuses to start a member whose volume is away, and one whose data lies el
     message: /MEMBER-DATA-ELSEWHERE.*\/var\/lib\/postgresql\/17\/alice/s,
   });
 });
+
+test("refuses to go on beside a member that the topology has lost sight of", (t) => {
+  const stranger: PatroniMember = { name: "mallory", role: "sync_standby", state: "streaming" };
+  const facts = { ...primary(), members: [...members, stranger] };
+  t.throws(() => planPostgres(facts, document), {
+    message: /PG-UNKNOWN-MEMBER.*mallory \(sync_standby.*forget mallory/s,
+  });
+  // One that is being taken out is on a declared host.
+  t.deepEqual(planPostgres(facts, { ...document, others: ["mallory"] }), []);
+});
+
+test("refuses a host whose Patroni belongs to another cluster, and one whose clock is off, before anything is changed", (t) => {
+  t.throws(() => planPostgres({ ...primary(), scope: "bob" }, document), { message: /MEMBER-OTHER-CLUSTER.*bob/s });
+  t.notThrows(() => planPostgres({ ...primary(), scope: "alice" }, document));
+  t.throws(() => planPostgres({ ...primary(), clocks: [{ host: "eve", ahead: 61 }] }, document), {
+    message: /MEMBER-CLOCK.*eve is 61 s ahead of vault/s,
+  });
+});
+
+test("what a member's beginning finds wrong is refused in its plan", (t) => {
+  const beginning = {
+    taken: [{ port: 5432, program: "postgres", pid: 9 }],
+    own: undefined,
+    cluster: [],
+    freeBytes: 2 ** 40,
+  };
+  t.throws(() => planPostgres({ ...bareHost(), beginning }, document), { message: /MEMBER-PORT/ });
+  t.notThrows(() => planPostgres({ ...bareHost(), beginning: { ...beginning, taken: [] } }, document));
+});
+
+test("a cluster whose commits don't wait for a standby is put right", (t) => {
+  for (const loose of [{ synchronous_mode: false }, { synchronous_mode_strict: false }])
+    t.deepEqual(
+      planPostgres({ ...primary(), dynamic: { ...dynamicConfiguration(document), ...loose } }, document).map(
+        ({ kind }) => kind,
+      ),
+      ["postgres/configure"],
+    );
+  for (const level of ["off", "local", "remote_write"]) {
+    const dynamic = structuredClone(dynamicConfiguration(document)) as {
+      postgresql: { parameters: Record<string, unknown> };
+    };
+    dynamic.postgresql.parameters.synchronous_commit = level;
+    t.deepEqual(
+      planPostgres({ ...primary(), dynamic }, document).map(({ kind }) => kind),
+      ["postgres/configure"],
+      level,
+    );
+  }
+});

@@ -176,7 +176,10 @@ export async function restart(which: string | undefined, say: Say): Promise<Chan
     });
   for (let round = 1; round <= 2; round++) {
     const { standbys, primary } = planRestart(members, round === 1 ? which : undefined);
-    if (standbys.length === 0 && primary === undefined) break;
+    if (standbys.length === 0 && primary === undefined) {
+      if (round === 1) say("no member's settings wait for a restart; --all restarts every member all the same");
+      break;
+    }
     if (round === 2 && primary !== undefined) members = await restartMember(members, primary, say);
     for (const name of standbys) members = await restartMember(members, name, say);
     if (round === 1 && primary !== undefined) members = (await switchover(readyFor(members, standbys), say)).members;

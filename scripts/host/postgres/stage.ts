@@ -32,6 +32,10 @@ export const postgres: Stage<PostgresDocument, PostgresFacts, PostgresAction> = 
         const answer = await askPatroni("PATCH", "/config", dynamicConfiguration(document));
         if (answer?.status !== 200)
           throw new Error(`Patroni did not take the settings: ${JSON.stringify(answer?.value ?? "no answer")}`);
+        // Begun by an operator: a restart ends lightningd's connection, and belongs to no `up`.
+        context.progress(
+          "the members take the new settings; what needs a restart of theirs waits for ./twofold restart",
+        );
         return;
       }
       case "postgres/roles":
