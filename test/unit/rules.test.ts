@@ -580,6 +580,16 @@ const BREACHES: Breach[] = [
   },
   {
     code: "PG_MEMBER_COUNT",
+    title: "four members without the acceptance",
+    paths: ["twofold:node.wallet.members"],
+    config: postgresConfig,
+    change: (c) => {
+      c.hosts.dave = { address: "192.0.2.40", hostKey: "ssh-ed25519 AAAAdave" };
+      c.node.wallet.members = ["alice", "vault", "eve", "dave"];
+    },
+  },
+  {
+    code: "PG_MEMBER_COUNT",
     title: "one member, acceptance or not",
     paths: ["twofold:node.wallet.members"],
     config: postgresConfig,

@@ -26,6 +26,11 @@ const memberCount = rule(
         ...(members.length === 1
           ? { why: "one member is one place", fix: "declare three members with synchronousStandbys: 1" }
           : {}),
+        ...(members.length > synchronousStandbys + 2
+          ? {
+              why: `a commit is in ${synchronousStandbys + 1} of ${members.length} places: when as many members die at once, those that are left may not have it, and further members give it no further place`,
+            }
+          : {}),
       },
     ];
   },
