@@ -59,6 +59,14 @@ export function tampering(lab: Lab, host: string, item: string): Tampering {
         spoil: () => sh('printf "# tampered\\n" >> "$1"'),
       };
     case "directory":
+      // A mount point is seen once nothing is mounted on it.
+      if (what === "/srv/lightning")
+        return {
+          item,
+          withIt: [`mount:${what}`, "unit:lightningd.service", "unit:twofold-witness.timer"],
+          spoil: () =>
+            sh('systemctl stop lightningd twofold-witness.timer && umount "$1"; chattr -i "$1" || :; chmod 0777 "$1"'),
+        };
       // The home of an account is its owner's; that it is there is what is managed.
       if (what === "/var/lib/bitcoin") return plain(() => sh('mv "$1" "$1.away"'));
       return plain(() => sh('chmod 0777 "$1"'));
