@@ -197,7 +197,7 @@ test.serial(
 test.serial("a host that is rebooted has its mounts and its node back", async (t) => {
   const before = await answers(10);
   outputOf(await lab.docker("restart", lab.container("alice")));
-  t.deepEqual(await answers(90), before);
+  t.is((await answers(90)).id, before.id);
   t.regex(await lab.exec("alice", "findmnt", "--noheadings", "/srv/lightning"), /btrfs/);
   t.deepEqual(await lab.labels("alice"), ["first", "second"]);
   await eventually("check is content", 30, async () => (await drift()).length === 0);

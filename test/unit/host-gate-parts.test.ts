@@ -18,7 +18,7 @@ test("the gate waits for what is transient and starts when it is there", async (
     async () => seen.shift() ?? (t.fail("asked once too often") as never),
     (line) => said.push(line),
     async () => {},
-    TIMING,
+    { ...TIMING, waitMs: 60_000 },
   );
   t.deepEqual(outcome, { config: LIGHTNINGD.config });
   t.is(said.filter((line) => line.startsWith("gate: waiting (REPLICA_UNREACHABLE)")).length, 1);
