@@ -196,6 +196,7 @@ export const ALERT_KINDS = {
     "nobody is told of the alerts outside this host's journal and ./twofold status",
     "put the command right; ./twofold alerts test calls it",
   ),
+  TEST: kind("warning", 0, "somebody wants to know whether alerts arrive (./twofold alerts test)", "nothing"),
 } as const satisfies Record<string, Kind>;
 
 export type AlertCode = keyof typeof ALERT_KINDS;

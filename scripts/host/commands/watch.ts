@@ -29,16 +29,15 @@ async function test(): Promise<number> {
   const report: TestReport = { host, command };
   if (command !== undefined) {
     const at = new Date().toISOString();
-    const value = "this is a test: somebody asked whether alerts arrive, and nothing is wrong";
     const event = {
       kind: "raised",
       at,
       since: at,
-      code: "ALERT_COMMAND",
-      subject: "./twofold alerts test",
-      value,
+      code: "TEST",
+      subject: "a test",
+      value: "nothing is wrong",
     } as const;
-    const error = await callCommand(document, command, [{ ...event, fix: "nothing" }]);
+    const error = await callCommand(document, command, [event]);
     if (error !== undefined) report.error = error;
   }
   printJson(report);
