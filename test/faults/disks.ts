@@ -4,7 +4,9 @@
  * A loop device whose image has no bytes any more, and which was told so, answers every read, write and flush with an error, as a disk
  * that died does; its content of that moment is put back when it is returned. The image keeps its inode, which the loop device holds.
  */
-import { type FileHandle, open, rm, truncate } from "node:fs/promises";
+
+import { existsSync } from "node:fs";
+import { type FileHandle, open, rm, stat, truncate } from "node:fs/promises";
 import { eventually } from "../helpers/lab.ts";
 import { type Disk, local, type Machine } from "./machine.ts";
 
@@ -51,6 +53,20 @@ export async function returnDisk(disk: Disk): Promise<void> {
   await local("rm", asideOf(disk));
   if ((await local("blockdev", "--getsize64", disk.device)) === "0")
     throw new Error(`${disk.device} did not come back`);
+}
+
+/** A new disk of the same size in the place of one, pulled or not, that nobody has mounted any more: there is nothing on it. */
+export async function newDisk(disk: Disk): Promise<void> {
+  const { size } = await stat(existsSync(asideOf(disk)) ? asideOf(disk) : disk.file);
+  await truncate(disk.file, 0);
+  await truncate(disk.file, size);
+  await rm(asideOf(disk), { force: true });
+  await local("losetup", "--set-capacity", disk.device);
+  await local("blockdev", "--flushbufs", disk.device);
+  if ((await local("blockdev", "--getsize64", disk.device)) !== `${size}`)
+    throw new Error(`${disk.device} is not the new disk of ${size} bytes`);
+  const left = await local("wipefs", "--noheadings", disk.device);
+  if (left !== "") throw new Error(`the new disk ${disk.device} is not empty: ${left}`);
 }
 
 /** Brings a returned disk up to date from its mirror, and sets its counters to zero. */

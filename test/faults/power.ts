@@ -101,7 +101,7 @@ export async function withVolume<T>(host: Machine, mount: string, read: (root: s
     }
   } finally {
     await rmdir(root);
-    await forget(disks);
+    await forgetDisks(disks);
   }
 }
 
@@ -120,10 +120,10 @@ async function putBack(disks: Disk[], snapshot: string): Promise<void> {
     await local("cp", "--reflink=always", join(snapshot, basename(file)), file);
     await local("blockdev", "--flushbufs", device);
   }
-  await forget(disks);
+  await forgetDisks(disks);
 }
 
-/** The kernel remembers devices by the filesystem's UUID, and would mix an image of before with one of after. */
-async function forget(disks: Disk[]): Promise<void> {
+/** The kernel remembers devices by the filesystem's UUID, and would mix an image of before with one of after; a reboot forgets them. */
+export async function forgetDisks(disks: Disk[]): Promise<void> {
   for (const { device } of disks) await runProgram("btrfs", ["device", "scan", "--forget", device]);
 }
