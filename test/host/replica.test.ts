@@ -1,6 +1,7 @@
 /** The replica stage on two real hosts: the account that can do nothing else, and the mount that never comes back unseen. */
 import { execFileSync } from "node:child_process";
 import { randomUUID } from "node:crypto";
+import { readFileSync } from "node:fs";
 import { setTimeout as delay } from "node:timers/promises";
 import test from "ava";
 import type { BaseDocument, ReplicaDocument, StorageDocument } from "../../scripts/host/contract.ts";
@@ -111,6 +112,22 @@ test.serial("refuses a replica on its host's root filesystem, and makes nothing"
   const before = await vault.fingerprint();
   t.regex(await refusal(vault, target()), /replica-volume/);
   t.is(await vault.fingerprint(), before);
+});
+
+// A machine whose kernel knows NFS would go on and install the packages.
+const withoutNfs = /\bnfs[4d]$/m.test(readFileSync("/proc/filesystems", "utf8")) ? test.serial.skip : test.serial;
+
+withoutNfs("refuses NFS on either host, since this kernel has none, and changes nothing", async (t) => {
+  for (const [host, name, packages] of [
+    [alice, "alice", "nfs-common"],
+    [vault, "vault", "nfs-kernel-server"],
+  ] as const) {
+    const before = await host.fingerprint();
+    const { status, stderr } = await host.program(["apply", "base", "machine"], base(name, packages));
+    t.is(status, 3);
+    t.regex(stderr, /HOST-NFS[\s\S]*received: kernel \d[\s\S]*via: sshfs/);
+    t.deepEqual(await host.changesSince(before), []);
+  }
 });
 
 test.serial("refuses a chroot under a directory that others can write", async (t) => {
@@ -256,3 +273,24 @@ test.serial("what was changed on either host is named by check, and put back", a
     t.true(await mounted());
   }
 });
+
+test.serial(
+  "a replica that comes to the node's own host takes the mount away, and brings it back when it goes again",
+  async (t) => {
+    const far = await source();
+    const { remote: _, ...rest } = far;
+    const near: ReplicaDocument = { ...rest, via: "local", directory: "/srv/second/alice" };
+    await alice.must("install", "--directory", "/srv/second");
+    const files = ["/etc/systemd/system/twofold-replica.service", "/etc/twofold/replica_ssh_config"];
+    t.true((await alice.apply(near)).includes("unit:twofold-replica.service"));
+    t.false(await mounted());
+    for (const file of files) t.not((await alice.exec(["stat", file])).status, 0, file);
+    t.is((await alice.exec(["systemctl", "is-enabled", "twofold-replica.service"])).stdout.trim(), "not-found");
+    t.is((await asBitcoin("echo near > /srv/second/alice/file")).status, 0);
+    t.deepEqual(await alice.apply(near), []);
+    await alice.apply(far);
+    t.true(await mounted());
+    t.is((await asBitcoin(`cat ${DIRECTORY}/file`)).stdout, "hello\n");
+    t.deepEqual(await alice.drift(far), []);
+  },
+);
