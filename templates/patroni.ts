@@ -42,8 +42,10 @@ export function dynamicConfiguration(document: Pick<PostgresDocument, "synchrono
         // A standby that is away for long must not fill the primary's disk; beyond this it is made anew.
         wal_keep_size: "512MB",
         max_slot_wal_keep_size: "2GB",
-        // A standby that is to be promoted sleeps this long between two tries to reach the primary that has gone.
-        wal_retrieve_retry_interval: "500ms",
+        // A standby that is to be promoted, or that waits for the primary to recover, sleeps this long between two tries to reach it.
+        wal_retrieve_retry_interval: "200ms",
+        // Before a recovery all of the data is flushed once: as one filesystem, not as thousands of files one after the other.
+        recovery_init_sync_method: "syncfs",
         // A peer that is gone is noticed in seconds, on both ends.
         wal_sender_timeout: "5s",
         wal_receiver_timeout: "5s",
