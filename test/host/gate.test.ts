@@ -1,4 +1,5 @@
 /** The gate, the witness and the repairs on two real hosts; with the lab daemon, or the real one where it is given. */
+import { dirname } from "node:path";
 import test from "ava";
 import {
   answers,
@@ -42,6 +43,20 @@ const witnessed = async (host: "alice" | "vault") =>
     dataVersion: number;
     exact: boolean;
   };
+
+/** SQL in a copy of the stopped node, as the account that owns it. */
+const inMain = (query: string) => sql("alice", MAIN, query);
+const inReplica = (query: string) => sql("vault", REPLICA_ON_VAULT, query);
+async function sql(host: "alice" | "vault", path: string, query: string): Promise<string> {
+  const user = await pair[host].must("stat", "--format=%u", path);
+  return pair[host].must("setpriv", `--reuid=${user}`, "--clear-groups", `--regid=${user}`, "sqlite3", path, query);
+}
+async function inBoth(query: string): Promise<void> {
+  await inMain(query);
+  await inReplica(query);
+}
+/** Two commits back, as an old copy would be. */
+const BACK = "UPDATE vars SET intval = intval - 2 WHERE name = 'data_version'";
 
 /** A stopped node whose files are kept, so that each test can spoil them and put them back. */
 async function save(): Promise<void> {
@@ -181,41 +196,22 @@ test.serial(
   async (t) => {
     await stop(pair);
     await save();
-    const sql = (host: "alice" | "vault", path: string, user: string, query: string) =>
-      pair[host].must("setpriv", `--reuid=${user}`, "--clear-groups", `--regid=${user}`, "sqlite3", path, query);
     const alice = (...command: string[]) => pair.alice.must(...command);
-    const replicaUser = await pair.vault.must("stat", "--format=%u", REPLICA_ON_VAULT);
-    const back = "UPDATE vars SET intval = intval - 2 WHERE name = 'data_version'";
+    const other = `UPDATE vars SET blobval = x'02${"ab".repeat(32)}' WHERE name = 'node_id'`;
     const cases: [string, string, () => Promise<unknown>][] = [
       ["main deleted", "MAIN_MISSING", () => alice("rm", MAIN)],
       ["main emptied", "MAIN_MISSING", () => alice("truncate", "--size=0", MAIN)],
       ["main cut in half", "MAIN_DAMAGED", () => alice("truncate", "--size=8192", MAIN)],
-      ["main older than the replica", "REPLICA_NEWER", () => sql("alice", MAIN, "bitcoin", back)],
-      [
-        "both copies rolled back",
-        "ROLLED_BACK",
-        async () => {
-          await sql("alice", MAIN, "bitcoin", back);
-          await sql("vault", REPLICA_ON_VAULT, replicaUser, back);
-        },
-      ],
-      [
-        "main of another node",
-        "MAIN_OTHER_NODE",
-        () => sql("alice", MAIN, "bitcoin", `UPDATE vars SET blobval = x'02${"ab".repeat(32)}' WHERE name = 'node_id'`),
-      ],
-      [
-        "replica of another node",
-        "REPLICA_OTHER_NODE",
-        () =>
-          sql(
-            "vault",
-            REPLICA_ON_VAULT,
-            replicaUser,
-            `UPDATE vars SET blobval = x'02${"ab".repeat(32)}' WHERE name = 'node_id'`,
-          ),
-      ],
+      ["main older than the replica", "REPLICA_NEWER", () => inMain(BACK)],
+      ["both copies rolled back", "ROLLED_BACK", () => inBoth(BACK)],
+      ["main of another node", "MAIN_OTHER_NODE", () => inMain(other)],
+      ["replica of another node", "REPLICA_OTHER_NODE", () => inReplica(other)],
       ["replica deleted", "REPLICA_MISSING", () => pair.vault.must("rm", REPLICA_ON_VAULT)],
+      [
+        "replica's directory wiped",
+        "REPLICA_MISSING",
+        () => pair.vault.must("find", dirname(REPLICA_ON_VAULT), "-mindepth", "1", "-delete"),
+      ],
       [
         "replica damaged",
         "REPLICA_DAMAGED",
@@ -262,15 +258,7 @@ test.serial(
 test.serial("a main that lost commits is restored from the replica, and the old one is kept aside", async (t) => {
   await stop(pair);
   const before = (await version()) as number;
-  await pair.alice.must(
-    "setpriv",
-    "--reuid=bitcoin",
-    "--regid=bitcoin",
-    "--clear-groups",
-    "sqlite3",
-    MAIN,
-    "UPDATE vars SET intval = intval - 2 WHERE name = 'data_version'",
-  );
+  await inMain(BACK);
   t.regex(await start(pair, "refused"), /restore replica/);
   const { status, stdout, stderr } = await pair.alice.program(["restore", "replica"]);
   t.is(status, 0, stderr);
@@ -302,6 +290,53 @@ test.serial("a lost replica is written anew from main and compared", async (t) =
   await start(pair, "answers");
 });
 
+test.serial(
+  "each of two marks counts: a lost or older one is made good, one that is ahead or strange is refused",
+  async (t) => {
+    const marks = { alice: pair.alice, vault: pair.vault };
+    const file = "/var/lib/twofold/witness/alice/mark.json";
+    await stop(pair);
+    const seen = await version();
+    const right = await pair.vault.must("cat", file);
+    const write = (host: keyof typeof marks, text: string) =>
+      marks[host].must("sh", "-euc", 'echo "$1" > "$2"', "sh", text, file);
+    const changed = (change: object) => JSON.stringify({ ...JSON.parse(right), ...change });
+
+    const refusals: [string, string, string][] = [
+      ["ahead", "ROLLED_BACK", changed({ dataVersion: seen + 1 })],
+      ["another node's", "WITNESS_OTHER_NODE", changed({ nodeId: `02${"ab".repeat(32)}` })],
+      ["cut short", "WITNESS_DAMAGED", right.slice(0, 40)],
+    ];
+    for (const host of ["alice", "vault"] as const) {
+      for (const [title, code, text] of refusals) {
+        await write(host, text);
+        const before = await digests(pair);
+        t.regex(await start(pair, "refused"), new RegExp(`REFUSED \\(${code}\\)`), `the mark on ${host} is ${title}`);
+        t.is(await digests(pair), before, `the mark on ${host} is ${title}`);
+        await write(host, right);
+      }
+    }
+    for (const host of ["alice", "vault"] as const) {
+      for (const spoil of [
+        () => marks[host].must("rm", file),
+        () => write(host, changed({ dataVersion: seen - 4, exact: false })),
+      ]) {
+        await spoil();
+        await start(pair, "answers");
+        await invoices(1);
+        await stop(pair);
+        t.deepEqual(await witnessed(host), {
+          ...(await witnessed("alice")),
+          dataVersion: await version(),
+          exact: true,
+        });
+      }
+      await write(host, right);
+    }
+    await start(pair, "answers");
+  },
+);
+
 test.serial("a lost witness is refused, and rebuilt from all copies with a reason", async (t) => {
   await stop(pair);
   const seen = await version();
@@ -315,6 +350,94 @@ test.serial("a lost witness is refused, and rebuilt from all copies with a reaso
   t.like(await witnessed("vault"), { dataVersion: seen });
   await start(pair, "answers");
 });
+
+/** What a clock that is off does is made for the gate and for lightningd alone: a container shares the machine's clock. */
+const FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
+async function setClock(offset: string | undefined): Promise<void> {
+  const directory = "/run/systemd/system/lightningd.service.d";
+  const environment = `LD_PRELOAD=${FAKETIME} FAKETIME=${offset} FAKETIME_DONT_FAKE_MONOTONIC=1`;
+  await pair.alice.must("mkdir", "-p", directory);
+  if (offset === undefined) await pair.alice.must("rm", `${directory}/clock.conf`);
+  else
+    await pair.alice.must(
+      "sh",
+      "-euc",
+      'printf "[Service]\\nEnvironment=%s\\n" "$1" > "$2"',
+      "sh",
+      environment,
+      `${directory}/clock.conf`,
+    );
+  await pair.alice.must("systemctl", "daemon-reload");
+}
+/** How far ahead a time is that the unit has written down, in minutes. */
+const minutesAhead = (at: string) => Math.round((Date.parse(at) - Date.now()) / 60_000);
+
+test.serial(
+  "a clock that is an hour off, either way, keeps no node from starting and lets no older state through",
+  async (t) => {
+    await pair.alice.must("apt-get", "--quiet", "update");
+    await pair.alice.must("apt-get", "install", "--yes", "--no-install-recommends", "libfaketime");
+    const known = new Set<string>();
+    for (const [offset, minutes] of [
+      ["+1h", 60],
+      ["-1h", -60],
+    ] as const) {
+      await stop(pair);
+      await setClock(offset);
+      await start(pair, "answers");
+      const record = JSON.parse(await pair.alice.must("cat", "/run/lightningd/gate.json")) as { at: string };
+      t.true(Math.abs(minutesAhead(record.at) - minutes) <= 2, `the gate's clock is not ${offset} off: ${record.at}`);
+      const label = `clock${offset}`;
+      const invoice = await rpc(pair, "invoice", "1000", label, "x", "600");
+      t.true(
+        Math.abs(invoice.expires_at * 1000 - Date.now() - (minutes + 10) * 60_000) < 120_000,
+        "lightningd's clock is right",
+      );
+      known.add(label);
+      await pair.alice.must("systemctl", "kill", "--signal=KILL", "lightningd.service");
+      await answers(pair, 60);
+      await stop(pair);
+      const mark = await witnessed("vault");
+      t.like(mark, { dataVersion: await version(), exact: true });
+      await save();
+      await inBoth(BACK);
+      t.regex(await start(pair, "refused"), /REFUSED \(ROLLED_BACK\)/);
+      await putBack();
+    }
+    // Marks and records of an hour ahead lie there now.
+    await setClock(undefined);
+    await start(pair, "answers");
+    const kept = new Set((await rpc(pair, "listinvoices")).invoices.map(({ label }: { label: string }) => label));
+    t.true([...known].every((label) => kept.has(label)));
+  },
+);
+
+/** Schema of v25.12 in the wallet of v26.06, as Core Lightning's own lightning-downgrade leaves it (wallet/migrations.c, revertsql). */
+const AS_OF_V25_12 = "ALTER TABLE offers DROP COLUMN force_paths; UPDATE version SET version = 280";
+const SCHEMA_OF_V26_06 = "282";
+
+(REAL ? test.serial : test.serial.skip)(
+  "an upgrade of lightningd that migrates the schema reaches both copies alike, and gate and witness go on",
+  async (t) => {
+    await stop(pair);
+    t.is(await inMain("SELECT version FROM version"), SCHEMA_OF_V26_06, "this test knows the schema of v26.06 alone");
+    await inBoth(AS_OF_V25_12);
+    const before = await version();
+    t.is((await gate(pair)).decision.code, "COPIES_AGREE");
+    await start(pair, "answers");
+    await stop(pair);
+    const upgraded = `SELECT (SELECT version FROM version), (SELECT count(*) FROM db_upgrades WHERE upgrade_from = 280), (SELECT count(*) FROM pragma_table_info('offers') WHERE name = 'force_paths')`;
+    t.is(await inMain(upgraded), `${SCHEMA_OF_V26_06}|1|1`);
+    t.is(await inReplica(upgraded), `${SCHEMA_OF_V26_06}|1|1`);
+    t.is(await inReplica(".sha3sum --schema"), await inMain(".sha3sum --schema"));
+    const after = await version();
+    t.log(`data_version ${before} before the upgrade, ${after} after it`);
+    t.true(after > before);
+    t.like(await witnessed("vault"), { dataVersion: after, exact: true });
+    t.is((await gate(pair)).decision.code, "COPIES_AGREE");
+    await start(pair, "answers");
+  },
+);
 
 test.serial(
   "with the vault dead the gate waits visibly, goes on in degraded mode, and comes back to two copies",
