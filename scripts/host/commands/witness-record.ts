@@ -1,7 +1,8 @@
 import { type Command, expectArguments } from "../command.ts";
-import { EXIT } from "../contract.ts";
+import { EXIT, hasPostgresWallet } from "../contract.ts";
 import { handOver } from "../gate/account.ts";
 import { readGateDocument } from "../gate/state.ts";
+import { endStranded } from "../postgres/wallet/stranded.ts";
 import { Refusal } from "../stage.ts";
 import { recordSample, recordStop } from "../witness/record.ts";
 
@@ -30,6 +31,12 @@ export const witnessRecord: Command = {
     const handed = await handOver(document.user, document.group);
     if (handed !== undefined) return handed;
     if (when === "stop" && !wasCleanStop(process.env)) return EXIT.ok;
+    // What waits for a dead primary can't be sampled; the next sample is of the one that comes back.
+    const stranded = when === "sample" && hasPostgresWallet(document) ? await endStranded(document) : undefined;
+    if (stranded !== undefined) {
+      console.error(`<3>witness: ${stranded}`);
+      return EXIT.ok;
+    }
     const recorded = when === "stop" ? await recordStop(document) : await recordSample(document, "sample");
     if (when === "stop" && recorded !== undefined)
       console.log(`witness: stopped at data_version ${recorded.mark.dataVersion}`);
