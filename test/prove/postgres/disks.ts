@@ -31,6 +31,10 @@ proves("a power cut of all three members at one instant", async (_primary, recor
   await powerOn(cluster.members);
 });
 
+/** 20 MB of log that no transaction waits for: more than a segment. */
+const WRITE_LOG =
+  "SELECT pg_logical_emit_message(false, 'fill', repeat('x', 1000000), true) FROM generate_series(1, 20)";
+
 /** Cuts the power of hosts among which is the node's; its writer ends with it. */
 async function withTheNode(t: ExecutionContext, cut: () => Promise<PowerCut>, hosts: Machine[]): Promise<void> {
   await cluster.whole(WHOLE_SECONDS);
@@ -70,7 +74,7 @@ proves(
       await eventually("the primary has no room for its log", RECOVER_SECONDS, async () => {
         const { status } = await cluster.lab.tryExec(
           primary.name,
-          ...["runuser", "--user", "postgres", "--", "psql", "--no-psqlrc", "--command=SELECT pg_switch_wal()"],
+          ...["runuser", "--user", "postgres", "--", "psql", "--no-psqlrc", `--command=${WRITE_LOG}`],
         );
         return status !== 0;
       });
