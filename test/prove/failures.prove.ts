@@ -337,6 +337,7 @@ test.serial(
     await node().exec("mount", mount);
     declareDisks(node(), mount, [disk("alice", "a"), spare]);
     outputOf(await pulumiUp());
+    await wallet.verb("repair", "--yes");
     await wallet.nothingIsLost();
     await checkIsContent();
     await wallet.passed("survival:disk-reboot");
