@@ -9,21 +9,15 @@ import { parse, stringify } from "yaml";
 import { CLUSTER_PORTS, LIGHTNINGD } from "../../../scripts/host/contract.ts";
 import { awaitAlert } from "../../faults/alerts.ts";
 import { gateSays, nodeAnswers } from "../../faults/gate.ts";
-import { cutLink, cutPorts } from "../../faults/links.ts";
+import { cutPorts, healLinks } from "../../faults/links.ts";
 import { local } from "../../faults/machine.ts";
 import { killHost, powerOn } from "../../faults/power.ts";
 import { killLightningd, LightningdWatch, lightningds } from "../../faults/processes.ts";
 import { Recorder } from "../../faults/recorder.ts";
-import {
-  acknowledgedDuring,
-  RECOVER_SECONDS,
-  secondSession,
-  sessionsOf,
-  underWriter,
-  WHOLE_SECONDS,
-} from "../../faults/under-writer.ts";
+import { RECOVER_SECONDS, secondSession, sessionsOf, underWriter, WHOLE_SECONDS } from "../../faults/under-writer.ts";
 import { eventually } from "../../helpers/lab.ts";
 import {
+  BEYOND_TTL_SECONDS,
   cluster,
   nothingIsAcknowledged,
   PATRONI_SECONDS,
@@ -52,6 +46,7 @@ repeatedly(
   async (t) => {
     await cluster.whole(WHOLE_SECONDS);
     const primary = await cluster.primary();
+    const standby = await cluster.synchronous();
     const others = cluster.others(primary);
     for (const other of others) await cutPorts(primary, other, [CLUSTER_PORTS.postgres]);
     const seed = word();
@@ -81,10 +76,14 @@ repeatedly(
         });
       });
       await killHost(primary);
-      const next = await cluster.awaitPrimary(others, RECOVER_SECONDS);
-      await powerOn([primary]);
+      // Patroni knows that it had no standby, so it promotes nobody by itself; an operator does, who has given that host up.
+      await eventually("the primary's lock has ended", BEYOND_TTL_SECONDS + PATRONI_SECONDS, async () =>
+        (await cluster.list(others)).every(({ role }) => role !== "leader"),
+      );
+      const failover = await cluster.lab.verb("failover", "--yes", standby.name);
+      t.is(failover.status, 0, failover.stderr);
       await recorder.more(20, RECOVER_SECONDS);
-      const present = await cluster.labels(next);
+      const present = await cluster.labels(standby);
       t.deepEqual(
         waited.filter((label) => present.has(label)),
         [],
@@ -96,6 +95,7 @@ repeatedly(
       t.log(`${waited.length} commit was in one place only; the gate said ${gate.code}`);
     } finally {
       await recorder.stop();
+      if ((await primary.pid()) === 0) await powerOn([primary]);
     }
   },
 );
@@ -104,24 +104,28 @@ test.serial(
   "a wait that a superuser cancels is acknowledged in one place only, and the node's role can't cancel it",
   async (t) => {
     await cluster.whole(WHOLE_SECONDS);
-    let shown = "";
-    let alert = "";
-    const { lost } = await underWriter(cluster, word(), async (primary, recorder) => {
+    await underWriter(cluster, word(), async (primary, recorder) => {
       const others = cluster.others(primary);
-      for (const other of others) await cutLink(primary, other);
-      await acknowledgedDuring(recorder, 3);
+      // And not etcd's ports: a primary without etcd gives up, which is another fault.
+      for (const other of others) await cutPorts(primary, other, [CLUSTER_PORTS.postgres]);
+      const waits = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'alice' AND wait_event = 'SyncRep'";
+      await eventually(
+        "a commit waits",
+        PATRONI_SECONDS,
+        async () => (await cluster.sql(primary, waits)).trim() === "1",
+      );
       const before = recorder.acknowledged.length;
       await cluster.sql(primary, "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'");
-      await eventually("a false acknowledgement", 5, async () => recorder.acknowledged.length > before);
-      alert = (await awaitAlert(primary, "PG_CANCELLED_WAIT", 60)).value;
-      shown = await primary.exec("journalctl", "--unit", "patroni", "--boot", "--no-pager", "--output", "cat");
-      await killHost(primary);
-      await cluster.awaitPrimary(others, RECOVER_SECONDS);
-      await powerOn([primary]);
+      await recorder.more(1, PATRONI_SECONDS);
+      const { label = "" } = recorder.acknowledged[before] ?? {};
+      t.true((await cluster.labels(primary)).has(label));
+      for (const other of others) t.false((await cluster.labels(other)).has(label), `${other.name} has it too`);
+      const shown = await primary.exec("journalctl", "--unit", "patroni", "--boot", "--no-pager", "--output", "cat");
+      t.regex(shown, /canceling wait for synchronous replication due to user request/);
+      const alert = await awaitAlert(primary, "PG_CANCELLED_WAIT", PATRONI_SECONDS);
+      t.log(`the alert: ${alert.value}`);
+      await healLinks(primary);
     });
-    t.log(`the alert: ${alert}`);
-    t.true(lost.length > 0, "a cancelled wait has to show as what it is: a false acknowledgement");
-    t.regex(shown, /canceling wait for synchronous replication due to user request/);
 
     await cluster.whole(WHOLE_SECONDS);
     await cluster.node.exec("systemctl", "stop", LIGHTNINGD.unit);
@@ -151,8 +155,9 @@ repeatedly(
   async (t) => {
     await cluster.whole(WHOLE_SECONDS);
     const { node } = cluster;
-    const [first] = await lightningds(node);
+    let first: number | undefined;
     const { lost } = await underWriter(cluster, word(), async () => {
+      [first] = await lightningds(node);
       const directory = `/tmp/second-${word()}`;
       const secret = "/srv/lightning/lightning/regtest/hsm_secret";
       await node.exec("install", "--directory", "--owner=bitcoin", "--mode=0700", directory, `${directory}/regtest`);
