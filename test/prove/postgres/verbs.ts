@@ -14,7 +14,8 @@ test.serial("reinit makes a standby anew from the primary, and refuses the prima
   t.is(refused.status, 3);
   t.regex(refused.stderr, /is the primary/);
   const asked = await cluster.lab.verb("reinit", standby.name);
-  t.is(asked.status, 3, "without a terminal there is nobody to ask");
+  t.not(asked.status, 0);
+  t.regex(asked.stderr, /there is no terminal to ask on/);
   const marker = `${cluster.dataDirectory(standby)}/of-before`;
   await standby.exec("touch", marker);
   const { lost } = await underWriter(cluster, word(), async () => {
@@ -38,14 +39,16 @@ test.serial(
     t.regex(early.stderr, /the cluster has a primary that runs/);
 
     await cluster.lab.invoice(cluster.node.name, `before-${word()}`);
-    await cluster.killMember(standby);
+    // In this order: a primary that has lost its standby would make the spare one synchronous.
     await cluster.killMember(primary);
+    await cluster.killMember(standby);
     await eventually("the lock of the primary has ended", BEYOND_TTL_SECONDS + PATRONI_SECONDS, async () =>
       (await cluster.list([spare])).every(({ role }) => role !== "leader"),
     );
     t.true(await cluster.isReadOnly(spare), "Patroni itself promotes no member that was not synchronous");
     const asked = await cluster.lab.verb("failover", spare.name);
-    t.is(asked.status, 3, "without a terminal there is nobody to ask");
+    t.not(asked.status, 0);
+    t.regex(asked.stderr, /there is no terminal to ask on/);
     const ran = await cluster.lab.verb("failover", "--yes", spare.name);
     t.is(ran.status, 0, ran.stderr);
     t.regex(ran.stderr, new RegExp(`${spare.name} IS NOT SYNCHRONOUS`));
