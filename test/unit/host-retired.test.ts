@@ -107,7 +107,7 @@ const REFUSALS: [title: string, found: RetiredFacts, message: RegExp][] = [
     facts([member("alice", "leader"), member("vault", "replica", "starting"), member("eve", "sync_standby")]),
     /RETIRE-STANDBY.*vault replica starting/s,
   ],
-  ["a member whose Patroni can't say how the others are", facts(undefined), /RETIRE-UNSEEN/],
+  ["a member while no Patroni says how the others are", facts(undefined), /RETIRE-UNSEEN/],
   [
     "a voter while one that is to remain has no vote",
     facts(whole, VOTERS.replace(/(.*dave.*)false/, "$1true")),

@@ -12,7 +12,7 @@ export interface RetiredFacts {
     unit: Unit | undefined;
     /** Its settings are those of the document's cluster. */
     ours: boolean;
-    /** Undefined while this host's Patroni does not answer. */
+    /** As this host's Patroni or one of the others' has them; undefined while none answers. */
     members: PatroniMember[] | undefined;
   };
   etcd: {
@@ -22,6 +22,12 @@ export interface RetiredFacts {
     known: KnownMember[] | undefined;
     dataDirectory: string | undefined;
   };
+}
+
+/** They all have it from etcd; the member that leaves may be the one that hangs. */
+async function readAnyMembers({ members }: RetiredDocument): Promise<PatroniMember[] | undefined> {
+  const views = await Promise.all([readMembers(), ...members.map(({ address }) => readMembers(address))]);
+  return views.find((view) => view !== undefined);
 }
 
 /** With which etcdctl reaches the members that are to remain. */
@@ -36,7 +42,7 @@ export async function readRetiredFacts(document: RetiredDocument): Promise<Retir
   const wasMember = { postgres: scopeOf(config) === document.cluster, etcd: tokenOf(settings) === document.cluster };
   const unit = units.get(POSTGRES.unit);
   const [members, known] = await Promise.all([
-    wasMember.postgres && unit?.active === "active" ? readMembers() : undefined,
+    wasMember.postgres && unit?.active === "active" ? readAnyMembers(document) : undefined,
     wasMember.etcd ? listMembers(remainingMembers(document)) : undefined,
   ]);
   return {

@@ -51,10 +51,10 @@ function planPostgres({ unit, ours, members }: RetiredFacts["postgres"], documen
     if (members === undefined)
       throw new Refusal({
         code: "RETIRE-UNSEEN",
-        what: `${host} is to leave the PostgreSQL cluster, and its Patroni does not say how the others are`,
-        received: "no answer at https://127.0.0.1:8008",
+        what: `${host} is to leave the PostgreSQL cluster, and no Patroni says how the others are`,
+        received: `no answer from ${[host, ...document.members.map((member) => member.host)].join(", ")}`,
         why,
-        fix: "bring it back (journalctl -u patroni says what it waits for), then run this again",
+        fix: "bring one back (journalctl -u patroni says what it waits for), then run this again",
       });
     const own = members.find(({ name }) => name === host);
     if (own?.role === "leader")
