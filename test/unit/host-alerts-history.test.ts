@@ -101,6 +101,11 @@ test("a command that goes on failing is said to fail since its first failure", (
   t.is(history.outbox.length, 1, "it is handed over again, and not once a look");
 });
 
+test("what a command was not told yet does not pile up while its alert is repeated", (t) => {
+  const { history } = run(repeat(200, sees(of("DEVICE_ERRORS"))), { takes: () => false });
+  t.deepEqual(kinds(history.outbox), ["raised DEVICE_ERRORS"]);
+});
+
 test("without a command nothing waits for one, and a failure of a former one is forgotten", (t) => {
   const { history } = run(repeat(2, sees(of("DEVICE_ERRORS"))), { takes: () => false });
   const without = advance(history, sees(of("DEVICE_ERRORS")), at(3), { ...policy, command: false }).history;

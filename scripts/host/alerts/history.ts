@@ -135,7 +135,9 @@ export function advance(
     }
     // The command can't be told that it fails.
     if (!policy.command || alert.look === OWN_LOOK || elapsed(alert.sent) < policy.repeatMs) return alert;
-    due.push(event(alert.open ? "again" : "raised", alert));
+    // Of what it was not told yet it need not be told again.
+    const waiting = history.outbox.findLast((each) => nameOf(each) === nameOf(alert));
+    if (waiting === undefined || waiting.kind === "over") due.push(event(alert.open ? "again" : "raised", alert));
     return { ...alert, sent: at, open: true };
   }
 
