@@ -7,7 +7,9 @@ import type { PatroniMember } from "../../scripts/host/postgres/patroni.ts";
 import { dataDirectory } from "../../templates/patroni.ts";
 import { eventually, type Lab } from "../helpers/lab.ts";
 import { outputOf, runProgram } from "../helpers/run-program.ts";
+import { healLinks } from "./links.ts";
 import { Machine, topologyOf } from "./machine.ts";
+import { powerOn } from "./power.ts";
 
 /** Prints what Patroni answers; the argument is the authority's certificate. */
 const ASK_PATRONI = `const { get } = require("node:https");
@@ -62,6 +64,8 @@ export class Cluster {
     const found = (await this.list(asked)).find(({ role, state }) => role === "leader" && state === "running");
     const machine = this.members.find(({ name }) => name === found?.name);
     if (machine === undefined) throw new Error("no member is primary");
+    // A member that is cut off goes on telling what it last knew.
+    if (await this.isReadOnly(machine)) throw new Error(`${machine.name} is said to be primary, and takes no writes`);
     return machine;
   }
 
@@ -212,6 +216,18 @@ export class Cluster {
         await on.exec("rm", "--recursive", "--force", target);
       },
     };
+  }
+
+  /** Takes back what a sentence that failed has left: hosts that are off, links that are cut, units that are stopped. */
+  async restore(): Promise<void> {
+    for (const host of [this.node, ...this.members]) {
+      if ((await host.pid()) === 0) await powerOn([host]);
+      else await healLinks(host).catch(() => {});
+    }
+    for (const member of this.members) {
+      await this.startEtcd(member);
+      await this.startMember(member);
+    }
   }
 
   /** Mount point of a member's own volume, which holds its data. */

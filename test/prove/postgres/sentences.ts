@@ -38,7 +38,13 @@ async function recorded(title: string, runs: number): Promise<void> {
 /** Makes a run {@link RUNS} times. */
 export function repeatedly(title: string, run: (t: ExecutionContext) => Promise<void>): void {
   test.serial(title, async (t) => {
-    for (let count = 1; count <= RUNS; count++) await run(t);
+    try {
+      for (let count = 1; count <= RUNS; count++) await run(t);
+    } catch (error) {
+      // The sentences after it are to be judged by themselves.
+      await cluster.restore();
+      throw error;
+    }
     await recorded(title, RUNS);
   });
 }
