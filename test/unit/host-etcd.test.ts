@@ -262,3 +262,15 @@ test("refuses a host whose etcd belongs to another cluster, and one whose ports 
     planEtcd({ ...bareHost(), taken, unit: { ...unit, active: "activating", mainPid: 812 } }, document),
   );
 });
+
+test("a member without a majority that has new settings is restarted: to be started again would leave it the old ones", (t) => {
+  const facts = { ...after(bareHost()), healthy: false };
+  facts.entries.set(ETCD.settings, { kind: "file", owner: "root", group: "root", mode: "0644", content: "old\n" });
+  for (const active of ["active", "activating"])
+    t.deepEqual(
+      planEtcd({ ...facts, unit: { ...unit, active } }, document).map(({ kind }) => kind),
+      ["write-file", "etcd/restart"],
+      active,
+    );
+  t.is(planEtcd({ ...facts, unit: { ...unit, active: "inactive" } }, document).at(-1)?.kind, "etcd/start");
+});

@@ -298,3 +298,22 @@ test("a cluster whose commits don't wait for a standby is put right", (t) => {
     );
   }
 });
+
+test("new settings reach a Patroni that hangs too: to be started again would do nothing to it", (t) => {
+  const facts = primary();
+  facts.entries.set(POSTGRES.config, {
+    kind: "file",
+    owner: "root",
+    group: "postgres",
+    mode: "0640",
+    content: "old\n",
+  });
+  const kinds = (found: PostgresFacts) => planPostgres(found, document).map(({ kind }) => kind);
+  t.deepEqual(kinds({ ...facts, members: undefined, dynamic: undefined, roles: undefined }), [
+    "write-file",
+    "postgres/reload",
+    "postgres/start",
+  ]);
+  t.deepEqual(kinds(facts), ["write-file", "postgres/reload"]);
+  t.false(kinds({ ...facts, unit: { ...unit, active: "inactive" } }).includes("postgres/reload"));
+});

@@ -171,16 +171,21 @@ function planRun({ unit, healthy }: EtcdFacts, files: CommonAction[]): (CommonAc
       summary: `enable ${ETCD.unit}, now ${unit?.enabled || "not there"}`,
       unit: ETCD.unit,
     });
-  if (unit?.active !== "active" || !healthy)
+  const changed = files.some(changesFile);
+  if (unit?.active !== "active" || !healthy) {
+    // To be started again does nothing to a process that is there, and it would go on with the old settings.
+    const again = changed && ["active", "activating"].includes(unit?.active ?? "");
+    const now = unit?.active === "active" ? "without one" : (unit?.active ?? "not there");
     return [
       ...actions,
       {
-        kind: "etcd/start",
+        kind: again ? "etcd/restart" : "etcd/start",
         item: UNIT,
-        summary: `start ${ETCD.unit} and wait for a majority, now ${unit?.active === "active" ? "without one" : (unit?.active ?? "not there")}`,
+        summary: `${again ? "restart" : "start"} ${ETCD.unit} and wait for a majority, now ${now}`,
       },
     ];
-  if (files.some(changesFile))
+  }
+  if (changed)
     actions.push({
       kind: "etcd/restart",
       item: UNIT,

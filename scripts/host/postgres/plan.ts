@@ -142,6 +142,14 @@ function planRun({ unit, members }: PostgresFacts, document: PostgresDocument, c
       unit: POSTGRES.unit,
     });
   const own = members?.find(({ name }) => name === document.host);
+  // A Patroni that hangs, or whose member is on its way, has to read them too: to be started again does nothing to it.
+  if (unit?.active === "active" && config.some((action) => action.kind === "write-file"))
+    actions.push({
+      kind: "postgres/reload",
+      item: UNIT,
+      summary: "let Patroni read its settings again",
+      consequence: true,
+    });
   if (unit?.active !== "active" || own === undefined || !takesPart(own))
     return [
       ...actions,
@@ -151,13 +159,6 @@ function planRun({ unit, members }: PostgresFacts, document: PostgresDocument, c
         summary: `start ${POSTGRES.unit} and wait until ${document.host} takes part, now ${own?.state ?? unit?.active ?? "not there"}`,
       },
     ];
-  if (config.some((action) => action.kind === "write-file"))
-    actions.push({
-      kind: "postgres/reload",
-      item: UNIT,
-      summary: "let Patroni read its settings again",
-      consequence: true,
-    });
   return actions;
 }
 
