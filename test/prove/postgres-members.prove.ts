@@ -38,8 +38,9 @@ const machine = (name: string) => new Machine(lab, cluster.topology, name);
 async function voters(): Promise<string[]> {
   const tls = "/etc/twofold/tls";
   const words = [`--cacert=${tls}/ca.crt`, `--cert=${tls}/etcd.crt`, `--key=${tls}/etcd.key`];
-  const list = await cluster.members[0]?.exec("etcdctl", ...words, "member", "list", "--write-out=simple");
-  return (list ?? "")
+  const alive = await cluster.primary();
+  const list = await alive.exec("etcdctl", ...words, "member", "list", "--write-out=simple");
+  return list
     .split("\n")
     .filter((line) => line.trim().endsWith("false"))
     .map((line) => line.split(", ")[2] ?? "")
