@@ -148,7 +148,7 @@ export function checkSurvival(
     {
       code: "SURVIVES_LESS",
       path: "twofold:accept.table",
-      what: `after this change the node would survive less than now:${lines.map(worseningText).join("")}`,
+      what: `after this change the node would survive less than now, or with less proof:${lines.map(worseningText).join("")}`,
       received: accept === undefined ? "no acceptance" : `an acceptance of another table, ${accept.table}`,
       why: "what was promised before is kept only until an operator gives it up by name",
       fix: `undo the change, or accept this very table: twofold:accept: { table: ${after.digest}, reason: … }`,

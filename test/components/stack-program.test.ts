@@ -29,6 +29,9 @@ const volume = (profile: string, ...devices: string[]) => ({
   volume: { kind: "btrfs", profile, devices: devices.map(device), mount: "/srv/lightning" },
 });
 
+/** Of raid1 some cells are proved, and a change to what is not would have to be accepted. */
+const UNPROVED = volume("raid1c3", "a", "b", "c");
+
 const up = ["up", "--yes", "--skip-preview"];
 
 test("fails in a preview with every problem of the config at once, and makes nothing", async (t) => {
@@ -113,11 +116,11 @@ test("a first preview shows the survival table and needs no host; an up without 
 test("a change shows as a difference inside the document, updates just its stage, and replaces nothing", async (t) => {
   const program = await StackProgram.make();
   t.teardown(() => program.remove());
-  await program.run(up, configOf(program));
-  const config = configOf(program, { node: volume("raid1c3", "a", "b", "c") });
+  await program.run(up, configOf(program, { node: UNPROVED }));
+  const config = configOf(program, { node: volume("raid1c4", "a", "b", "c", "d") });
   const preview = await program.run(["preview", "--diff"], config);
-  t.regex(preview.text, /profile\s*: "raid1" => "raid1c3"/);
-  t.regex(preview.text, /"\/dev\/disk\/by-id\/c"/);
+  t.regex(preview.text, /profile\s*: "raid1c3" => "raid1c4"/);
+  t.regex(preview.text, /"\/dev\/disk\/by-id\/d"/);
   t.notRegex(preview.text, /BEGIN OPENSSH PRIVATE KEY/);
   const changed = await program.run(up, config);
   t.is(changed.ran.status, 0, changed.text);
@@ -199,9 +202,9 @@ test("refuses to make another node out of the one that is there, before anything
 test("fails without recording the new table when a stage fails, so that the next up compares with what is there", async (t) => {
   const program = await StackProgram.make();
   t.teardown(() => program.remove());
-  await program.run(up, configOf(program));
+  await program.run(up, configOf(program, { node: volume("raid10", "a", "b", "c", "d") }));
   const before = await program.output("tableDigest");
-  const better = configOf(program, { node: volume("raid1c3", "a", "b", "c") });
+  const better = configOf(program, { node: volume("raid1c3", "a", "b", "c", "d") });
   const failed = await program.run(up, better, { RECORD_FAIL: "apply storage" });
   t.not(failed.ran.status, 0);
   t.is(await program.output("tableDigest"), before);
