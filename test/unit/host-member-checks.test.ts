@@ -78,6 +78,7 @@ const fine: Beginning = {
   taken: [],
   own: { version: 17, systemIdentifier: "7575" },
   cluster: [{ host: "alice", version: 17, systemIdentifier: "7575" }],
+  members: undefined,
   freeBytes: 0,
 };
 

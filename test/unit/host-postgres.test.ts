@@ -272,10 +272,27 @@ test("what a member's beginning finds wrong is refused in its plan", (t) => {
     taken: [{ port: 5432, program: "postgres", pid: 9 }],
     own: undefined,
     cluster: [],
+    members: undefined,
     freeBytes: 2 ** 40,
   };
   t.throws(() => planPostgres({ ...bareHost(), beginning }, document), { message: /MEMBER-PORT/ });
   t.notThrows(() => planPostgres({ ...bareHost(), beginning: { ...beginning, taken: [] } }, document));
+});
+
+test("refuses to change any member, there or new, while the primary is on a host that is to leave", (t) => {
+  const leaving = { ...document, others: ["bob"] };
+  const led = (name: string): PatroniMember[] => [
+    { name, role: "leader", state: "running", timeline: 1 },
+    { name: "eve", role: "sync_standby", state: "streaming", timeline: 1, lag: 0 },
+  ];
+  const fresh = { taken: [], own: undefined, cluster: [], freeBytes: 2 ** 40 };
+  const there = (members: PatroniMember[]) => planPostgres({ ...primary(), members, dynamic: undefined }, leaving);
+  const joining = (members: PatroniMember[]) =>
+    planPostgres({ ...bareHost(), beginning: { ...fresh, members } }, leaving);
+  for (const plan of [there, joining]) {
+    t.throws(() => plan(led("bob")), { message: /RETIRE-PRIMARY[\s\S]*switchover/ });
+    t.notThrows(() => plan(led("vault")));
+  }
 });
 
 test("a cluster whose commits don't wait for a standby is put right", (t) => {

@@ -59,6 +59,7 @@ export function planPostgres(facts: PostgresFacts, document: PostgresDocument): 
   requireClocks(document.host, facts.clocks);
   requireBeginning(facts.beginning, document);
   refuseUnknownMembers(facts, document);
+  refuseLeavingPrimary(facts, document);
   const entry = (path: string) => facts.entries.get(path);
   const directory = (path: string) => (entry(path) === undefined ? planDirectory(path, undefined, ROOT_DIRECTORY) : []);
   const packages = packagesOf(document.version);
@@ -110,6 +111,22 @@ function refuseUnknownMembers({ members }: PostgresFacts, document: PostgresDocu
     received: unknown.map(({ name, role, state }) => `${name} (${role}, ${state})`).join(", "),
     why: "it may be the one that every commit waits for, or become the primary, on a host that nobody looks after",
     fix: `declare its host again under twofold:hosts, without naming it in members and etcd: pulumi up then takes it out in order; if it is dead for good: ./twofold forget ${unknown[0]?.name}`,
+  });
+}
+
+/**
+ * Before any member's settings change: those of a primary that is to leave let no new member in, and without it the others would not
+ * let it follow. The stage that takes it out comes last, and would say the same.
+ */
+function refuseLeavingPrimary({ members, beginning }: PostgresFacts, document: PostgresDocument): void {
+  const leader = (members ?? beginning?.members)?.find(({ role }) => role === "leader");
+  if (leader === undefined || !document.others.includes(leader.name)) return;
+  throw new Refusal({
+    code: "RETIRE-PRIMARY",
+    what: `${leader.name} is to leave the PostgreSQL cluster, and it is the primary`,
+    received: `primary: ${leader.name}; members are to be ${document.members.map(({ host }) => host).join(", ")}`,
+    why: "a member leaves only while the others have a primary and a standby for every commit",
+    fix: "./twofold switchover, then run this again",
   });
 }
 
