@@ -410,7 +410,7 @@ const FILL = (from: number, to: number) =>
   `PRAGMA synchronous = OFF; WITH RECURSIVE n(i) AS (SELECT ${from} UNION ALL SELECT i + 1 FROM n WHERE i < ${to})
    INSERT INTO datastore (key, data, generation) SELECT CAST('filler/' || i AS BLOB), randomblob(1000), 0 FROM n;`;
 /** Seconds within which a node with 5 GB answers. The copy goes over SFTP, through the replica's -wal. */
-const LARGE_SECONDS = { replicaAnew: 900, afterCleanStop: 60, afterCrash: 180 };
+const LARGE_SECONDS = { replicaAnew: 900, afterCleanStop: 60, afterCrash: 1800 };
 
 (REAL ? test.serial : test.serial.skip)("a wallet of 5 GB starts, and is copied anew to its replica", async (t) => {
   await wallet.stop();
