@@ -23,6 +23,7 @@ import { judgeReplica } from "../../scripts/host/alerts/looks/replica.ts";
 import { judgeRoom, judgeVolume, parseRoom } from "../../scripts/host/alerts/looks/volumes.ts";
 import { carryOut } from "../../scripts/host/alerts/watch.ts";
 import { joinErrors, parseDeviceStats, parseDevices, type VolumeStatus } from "../../scripts/host/status/volume.ts";
+import { RUNNING as unit } from "../fixtures/units.ts";
 import { postgresConfig, valid } from "../helpers/topologies.ts";
 
 const codes = (conditions: Condition[]) => conditions.map(({ code }) => code);
@@ -93,15 +94,6 @@ test("df's lines are read, also of a mount with a space in its name", (t) => {
 
 // Replica
 
-const unit = {
-  load: "loaded",
-  active: "active",
-  sub: "running",
-  enabled: "enabled",
-  needsReload: false,
-  mainPid: 7,
-  startedAt: 1,
-};
 const replica = {
   directory: "/var/lib/twofold-replica/alice",
   remote: { host: "vault" } as never,

@@ -7,6 +7,7 @@ import type { AlertEvent } from "../../scripts/host/alerts/history.ts";
 import { alertItems, planAlerts } from "../../scripts/host/alerts/plan.ts";
 import { journalLine, messageOf, summaryOf } from "../../scripts/host/alerts/words.ts";
 import type { AlertsDocument } from "../../scripts/host/contract.ts";
+import { WAITING as timer } from "../fixtures/units.ts";
 import { postgresConfig, sshfsConfig, valid } from "../helpers/topologies.ts";
 
 const document: AlertsDocument = {
@@ -20,15 +21,6 @@ const document: AlertsDocument = {
 };
 const COMMAND = "/usr/local/bin/tell";
 const commanded = { ...document, command: COMMAND };
-const timer = {
-  load: "loaded",
-  active: "active",
-  sub: "waiting",
-  enabled: "enabled",
-  needsReload: false,
-  mainPid: 0,
-  startedAt: 0,
-};
 
 const bareHost = (of = document): AlertsFacts => ({
   entries: new Map(alertPaths(of).map((path) => [path, undefined])),

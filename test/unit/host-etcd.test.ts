@@ -12,6 +12,7 @@ import {
   renderEtcdUnit,
   renderMemberVolume,
 } from "../../templates/etcd.ts";
+import { RUNNING as unit } from "../fixtures/units.ts";
 import { postgresConfig, valid } from "../helpers/topologies.ts";
 
 function documentOf(host: string): EtcdDocument {
@@ -24,15 +25,6 @@ const document = documentOf("eve");
 /** Its host has a volume of its own. */
 const onVolume = documentOf("vault");
 const HOLDS = { mounted: true, holds: true, elsewhere: [] };
-const unit = {
-  load: "loaded",
-  active: "active",
-  sub: "running",
-  enabled: "enabled",
-  needsReload: false,
-  mainPid: 7,
-  startedAt: 1,
-};
 
 function bareHost(document = documentOf("eve")): EtcdFacts {
   const key: Entry = { kind: "file", owner: "root", group: "root", mode: "0600", content: "" };

@@ -13,6 +13,7 @@ import { type PatroniMember, takesPart } from "../../scripts/host/postgres/patro
 import { holds, planPostgres, postgresItems, rolesMissing } from "../../scripts/host/postgres/plan.ts";
 import type { Entry } from "../../scripts/host/read.ts";
 import { dynamicConfiguration, NODE_ROLE_SETTINGS, renderPatroni, renderRoles } from "../../templates/patroni.ts";
+import { RUNNING as unit } from "../fixtures/units.ts";
 import { postgresConfig, valid } from "../helpers/topologies.ts";
 
 function documentOf(host: string): PostgresDocument {
@@ -22,15 +23,6 @@ function documentOf(host: string): PostgresDocument {
 }
 
 const document = documentOf("vault");
-const unit = {
-  load: "loaded",
-  active: "active",
-  sub: "running",
-  enabled: "enabled",
-  needsReload: false,
-  mainPid: 7,
-  startedAt: 1,
-};
 const members: PatroniMember[] = [
   { name: "vault", role: "leader", state: "running", timeline: 1 },
   { name: "eve", role: "sync_standby", state: "streaming", timeline: 1, lag: 0 },

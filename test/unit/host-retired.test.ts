@@ -12,6 +12,7 @@ import type { RetiredFacts } from "../../scripts/host/retired/facts.ts";
 import { planRetired, promiseHolds } from "../../scripts/host/retired/plan.ts";
 import { renderEtcdDefault } from "../../templates/etcd.ts";
 import { renderPatroni } from "../../templates/patroni.ts";
+import { RUNNING as running } from "../fixtures/units.ts";
 import { type Config, postgresConfig, valid } from "../helpers/topologies.ts";
 
 /** alice's cluster with dave in eve's place, whose host is still declared. */
@@ -29,15 +30,6 @@ function documentOf(): RetiredDocument {
 }
 
 const document = documentOf();
-const running = {
-  load: "loaded",
-  active: "active",
-  sub: "running",
-  enabled: "enabled",
-  needsReload: false,
-  mainPid: 7,
-  startedAt: 1,
-};
 const stopped = { ...running, active: "inactive", sub: "dead", enabled: "disabled", mainPid: 0 };
 const member = (
   name: string,

@@ -12,6 +12,7 @@ import { nodeIdOf } from "../../scripts/host/witness/rpc.ts";
 import { advanceMark, MarkRefused, readMark, replaceMark } from "../../scripts/host/witness/store.ts";
 import { authorizedWitness, publicKeyOf, witnessUnitFiles } from "../../templates/witness.ts";
 import { NODE_ID, OTHER_ID } from "../fixtures/gate/observed.ts";
+import { WAITING as unit } from "../fixtures/units.ts";
 
 const markAt = (dataVersion: number, more: Partial<Mark> = {}): Mark => ({
   node: "alice",
@@ -153,15 +154,6 @@ const root = { kind: "directory", owner: "root", group: "root", mode: "0755" } a
 const rootFile = { kind: "file", owner: "root", group: "root", mode: "0644" } as const;
 
 test("the node's host as desired needs nothing", (t) => {
-  const unit = {
-    load: "loaded",
-    active: "active",
-    sub: "waiting",
-    enabled: "enabled",
-    needsReload: false,
-    mainPid: 0,
-    startedAt: 1,
-  };
   const entries: WitnessFacts["entries"] = new Map([
     ...["/var/lib/twofold", "/var/lib/twofold/witness", NODE_STATE.directory, "/etc/twofold", "/etc/twofold/keys"].map(
       (path) => [path, root] as const,
