@@ -6,7 +6,6 @@ import { TLS, tlsFiles } from "../../scripts/host/contract.ts";
 import type { PatroniMember } from "../../scripts/host/postgres/patroni.ts";
 import { dataDirectory } from "../../templates/patroni.ts";
 import { eventually, type Lab } from "../helpers/lab.ts";
-import { outputOf, runProgram } from "../helpers/run-program.ts";
 import { healLinks } from "./links.ts";
 import { Machine, topologyOf } from "./machine.ts";
 import { powerOn } from "./power.ts";
@@ -52,8 +51,8 @@ export class Cluster {
     for (const member of asked) {
       if ((await member.pid()) === 0) continue;
       // From here into the member's own network: nothing of the answer comes over the lab's links.
-      const network = ["--target", `${await member.running()}`, "--net", process.execPath, "--eval", ASK_PATRONI];
-      const ran = await runProgram("nsenter", [...network, await member.path("/etc/twofold/tls/ca.crt")]);
+      const ca = await member.path("/etc/twofold/tls/ca.crt");
+      const ran = await member.tryInNetwork(process.execPath, "--eval", ASK_PATRONI, ca);
       if (ran.status === 0) return (JSON.parse(ran.stdout) as { members: PatroniMember[] }).members;
     }
     return [];
@@ -175,16 +174,7 @@ export class Cluster {
 
   /** Serial number of the certificate that a member's port shows. */
   async shownSerial(member: Machine, port: number): Promise<string> {
-    const network = [
-      "--target",
-      `${await member.running()}`,
-      "--net",
-      process.execPath,
-      "--eval",
-      ASK_SERIAL,
-      `${port}`,
-    ];
-    return outputOf(await runProgram("nsenter", network)).trim();
+    return member.inNetwork(process.execPath, "--eval", ASK_SERIAL, `${port}`);
   }
 
   /** Where a member's PostgreSQL has its data. */

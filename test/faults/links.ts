@@ -4,7 +4,6 @@
  *
  * netem, which delays packets, is not in every kernel; a link is made slow by dropping what is above a rate, so TCP backs off.
  */
-import { runProgram } from "../helpers/run-program.ts";
 import type { Machine } from "./machine.ts";
 
 /** By its path: npm puts another program of this name first on the tests' PATH. */
@@ -73,15 +72,6 @@ async function addRules(host: Machine, peer: Machine, direction: Direction, verd
 export async function connects(host: Machine, peer: Machine, port = 22): Promise<boolean> {
   const program = `const s = require("node:net").connect(Number(process.argv[2]), process.argv[1]);
     s.setTimeout(${CONNECT_SECONDS * 1000}, () => process.exit(1)).on("error", () => process.exit(1)).on("connect", () => process.exit(0));`;
-  const words = [
-    "--target",
-    `${await host.running()}`,
-    "--net",
-    process.execPath,
-    "--eval",
-    program,
-    await peer.address(),
-    `${port}`,
-  ];
-  return (await runProgram("nsenter", words)).status === 0;
+  const ran = await host.tryInNetwork(process.execPath, "--eval", program, await peer.address(), `${port}`);
+  return ran.status === 0;
 }

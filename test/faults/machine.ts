@@ -19,7 +19,7 @@ import type { Topology } from "../../components/topology/schema.ts";
 import { readStackConfig } from "../../components/topology/stack-config.ts";
 import { diskName } from "../../stacks/lab-schema.ts";
 import type { Lab } from "../helpers/lab.ts";
-import { outputOf, runProgram } from "../helpers/run-program.ts";
+import { outputOf, type Ran, runProgram } from "../helpers/run-program.ts";
 
 /** One of a host's disks: an image in the lab's store behind a loop device. */
 export interface Disk {
@@ -80,9 +80,14 @@ export class Machine {
     return join("/proc", `${await this.running()}`, "root", path);
   }
 
-  /** Runs a program of this machine in the host's network. */
+  /** Runs a program of this machine in the host's network, whatever it ends with. */
+  async tryInNetwork(...words: string[]): Promise<Ran> {
+    return runProgram("nsenter", ["--target", `${await this.running()}`, "--net", ...words]);
+  }
+
+  /** The same for one that has to succeed. @returns its trimmed standard output */
   async inNetwork(...words: string[]): Promise<string> {
-    return local("nsenter", "--target", `${await this.running()}`, "--net", ...words);
+    return outputOf(await this.tryInNetwork(...words)).trim();
   }
 
   /** Runs a program of the host in the host. */
