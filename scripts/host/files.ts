@@ -24,6 +24,16 @@ export async function syncDirectory(path: string): Promise<void> {
   }
 }
 
+/** Makes what was written to a file durable. @param flags with which it is opened (open(2)): a network filesystem may sync a writer only */
+export async function syncFile(path: string, flags: "r" | "r+" = "r"): Promise<void> {
+  const file = await open(path, flags);
+  try {
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+}
+
 /** Replaces a file in one step, with its ownership; if that fails, the old one is there and nothing beside it. */
 export async function writeFileDurably(path: string, content: string, ownership: Ownership): Promise<void> {
   const { uid, gid } = await accountIds(ownership);

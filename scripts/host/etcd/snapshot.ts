@@ -1,10 +1,10 @@
 /** Snapshots of the store: taken by a timer, read back by restoring them, the newest kept. */
 import { createHash } from "node:crypto";
-import { mkdtemp, open, readdir, readFile, rename, rm } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rename, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { SNAPSHOT_DIRECTORY } from "../../../templates/etcd-snapshot.ts";
-import { syncDirectory } from "../files.ts";
+import { syncDirectory, syncFile } from "../files.ts";
 import { must } from "../process.ts";
 import { etcdctlWords } from "./members.ts";
 
@@ -81,14 +81,5 @@ export async function takeSnapshot(cluster: string, now: Date): Promise<Snapshot
   } finally {
     for (const path of [scratch, fresh, `${fresh}.part`]) await rm(path, { recursive: true, force: true });
     for (const old of superfluous(await snapshotsOf(cluster))) await rm(join(SNAPSHOT_DIRECTORY, old.file));
-  }
-}
-
-async function syncFile(path: string): Promise<void> {
-  const file = await open(path, "r");
-  try {
-    await file.sync();
-  } finally {
-    await file.close();
   }
 }

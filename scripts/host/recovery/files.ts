@@ -3,10 +3,10 @@
  * journal of another one. SQLite would play such a journal back into it.
  */
 import { constants } from "node:fs";
-import { chmod, copyFile, mkdir, open, rename, rm, stat } from "node:fs/promises";
+import { chmod, copyFile, mkdir, rename, rm, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import type { JournalMode } from "../contract.ts";
-import { syncDirectory } from "../files.ts";
+import { syncDirectory, syncFile } from "../files.ts";
 import { codeOf, JOURNAL_SUFFIXES, readCopy, settleCopy } from "../gate/copy.ts";
 import { sha256Of } from "../gate/peek.ts";
 
@@ -18,15 +18,6 @@ const ifThere = async <T>(action: Promise<T>): Promise<T | undefined> => {
     throw error;
   }
 };
-
-async function syncFile(path: string): Promise<void> {
-  const file = await open(path, "r+");
-  try {
-    await file.sync();
-  } finally {
-    await file.close();
-  }
-}
 
 /** The name of a file while it is made, and of the directory in which a replaced one is kept. */
 const partName = (path: string) => join(dirname(path), `.${basename(path)}.twofold-part`);
@@ -62,7 +53,7 @@ export async function copyWallet(
   }
   await settleCopy(part, expected.journalMode);
   await chmod(part, 0o600);
-  await syncFile(part);
+  await syncFile(part, "r+");
   const copy = await readCopy(part, "full");
   if (copy.state !== "wallet" || copy.version !== expected.version || copy.nodeId !== expected.nodeId)
     throw new Error(

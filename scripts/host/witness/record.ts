@@ -1,8 +1,7 @@
 /** Writes what was seen of the node's own wallet to every place of the witness. Runs as the node's user. */
-import { open } from "node:fs/promises";
 import { dirname } from "node:path";
 import { hasSqliteWallet, type LightningdDocument, type SqliteNodeDocument } from "../contract.ts";
-import { syncDirectory } from "../files.ts";
+import { syncDirectory, syncFile } from "../files.ts";
 import { type Fingerprint, fingerprint, readCopy } from "../gate/copy.ts";
 import { readLiveWallet } from "../gate/live.ts";
 import { parsePeek } from "../gate/peek.ts";
@@ -62,7 +61,7 @@ export async function recordStop(document: LightningdDocument): Promise<Recorded
   if (!hasSqliteWallet(document)) return recordClusterStop(document);
   const { main } = document.wallet;
   // With a rollback journal the last commit is final only when the journal's removal is: SQLite leaves that to chance.
-  await syncFile(main);
+  await syncClosed(main);
   const copy = await readCopy(main, "none");
   if (copy.state !== "wallet" || copy.nodeId === undefined) return undefined;
   const recorded = await recordMark(document, {
@@ -99,7 +98,7 @@ async function replicaFingerprint(document: SqliteNodeDocument, version: number)
   if (replica === undefined) return undefined;
   try {
     if (replica.peek.kind === "local") {
-      await syncFile(replica.path);
+      await syncClosed(replica.path);
       const copy = await readCopy(replica.path, "none");
       return copy.state === "wallet" && copy.version === version ? await fingerprint(replica.path) : undefined;
     }
@@ -111,12 +110,8 @@ async function replicaFingerprint(document: SqliteNodeDocument, version: number)
   }
 }
 
-async function syncFile(path: string): Promise<void> {
-  const file = await open(path, "r");
-  try {
-    await file.sync();
-  } finally {
-    await file.close();
-  }
+/** The file, and the removal of its journal. */
+async function syncClosed(path: string): Promise<void> {
+  await syncFile(path);
   await syncDirectory(dirname(path));
 }
