@@ -75,3 +75,14 @@ export function planRunningUnit(unit: string, found: Unit | undefined): CommonAc
   }
   return actions;
 }
+
+/** Whether an action leaves another content behind. */
+export const changesFile = ({ kind }: CommonAction): boolean => kind === "write-file" || kind === "remove-file";
+
+/** systemd reads its units again after one was written or removed by `files`, and where it says by itself that it should. */
+export function planReload(item: ItemName, files: readonly CommonAction[], needsReload: boolean): CommonAction[] {
+  const written = files.some(changesFile);
+  if (!written && !needsReload) return [];
+  const summary = "let systemd read its units again";
+  return [{ kind: "daemon-reload", item, summary, ...(written ? { consequence: true as const } : {}) }];
+}

@@ -3,7 +3,7 @@ import { dirname } from "node:path";
 import { ALERT_UNITS, alertUnitFiles } from "../../../templates/alerts.ts";
 import { ALERTS, type AlertsDocument, STATE_DIRECTORY } from "../contract.ts";
 import { canonicalJson } from "../json.ts";
-import { planDirectory, planFile, planRunningUnit, ROOT_DIRECTORY } from "../planning.ts";
+import { planDirectory, planFile, planReload, planRunningUnit, ROOT_DIRECTORY } from "../planning.ts";
 import { type CommonAction, type ItemName, Refusal } from "../stage.ts";
 import type { AlertsFacts } from "./facts.ts";
 
@@ -33,7 +33,11 @@ export function planAlerts(facts: AlertsFacts, document: AlertsDocument): Common
     ...missing(dirname(ALERTS.config)),
     ...planFile(ALERTS.config, entries.get(ALERTS.config), canonicalJson(document)),
     ...units,
-    ...planReload(facts, units),
+    ...planReload(
+      TIMER,
+      units,
+      [facts.timer, facts.service].some((unit) => unit?.needsReload),
+    ),
     ...planRunningUnit(ALERT_UNITS.timer, facts.timer),
   ];
 }
@@ -71,11 +75,4 @@ function planAccount({ account, group }: AlertsFacts): CommonAction[] {
       shell: "/usr/sbin/nologin",
     });
   return actions;
-}
-
-function planReload({ timer, service }: AlertsFacts, units: CommonAction[]): CommonAction[] {
-  const written = units.some((action) => action.kind === "write-file");
-  if (!written && !timer?.needsReload && !service?.needsReload) return [];
-  const summary = "let systemd read its units again";
-  return [{ kind: "daemon-reload", item: TIMER, summary, ...(written ? { consequence: true as const } : {}) }];
 }

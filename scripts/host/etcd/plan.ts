@@ -11,7 +11,15 @@ import { SNAPSHOT_UNITS } from "../../../templates/etcd-snapshot.ts";
 import { type EtcdDocument, type Ownership, tlsFiles } from "../contract.ts";
 import { type Listener, requirePorts } from "../member-checks.ts";
 import { planMemberVolume, requireCluster, requirePlace } from "../member-data.ts";
-import { planDirectory, planFile, planRunningUnit, planSymlink, ROOT_DIRECTORY } from "../planning.ts";
+import {
+  changesFile,
+  planDirectory,
+  planFile,
+  planReload,
+  planRunningUnit,
+  planSymlink,
+  ROOT_DIRECTORY,
+} from "../planning.ts";
 import { type CommonAction, type ItemName, Refusal } from "../stage.ts";
 import { planKeyOwnership, requireCertificate } from "../tls/check.ts";
 import { ETCD, type EtcdFacts } from "./facts.ts";
@@ -87,7 +95,7 @@ export function planEtcd(facts: EtcdFacts, document: EtcdDocument): (CommonActio
     ...planKeyOwnership(tlsFiles("etcd").key, entry(tlsFiles("etcd").key), ACCOUNT),
     ...planData(facts, document),
     ...snapshots,
-    ...planReload(facts, [...dropIn, ...snapshots]),
+    ...planReload(UNIT, [...dropIn, ...snapshots], facts.unit?.needsReload === true),
     ...planRunningUnit(SNAPSHOT_UNITS.timer, facts.snapshotTimer),
     ...planRun(facts, [...settings, ...dropIn]),
   ];
@@ -151,15 +159,6 @@ function planData(
     ...data,
     ...planSymlink(begun, entries.get(begun), directory),
   ];
-}
-
-const changesFile = ({ kind }: CommonAction) => kind === "write-file" || kind === "remove-file";
-
-function planReload(facts: EtcdFacts, dropIn: CommonAction[]): CommonAction[] {
-  const written = dropIn.some(changesFile);
-  if (!written && !facts.unit?.needsReload) return [];
-  const summary = "let systemd read its units again";
-  return [{ kind: "daemon-reload", item: UNIT, summary, ...(written ? { consequence: true as const } : {}) }];
 }
 
 function planRun({ unit, healthy }: EtcdFacts, files: CommonAction[]): (CommonAction | EtcdAction)[] {

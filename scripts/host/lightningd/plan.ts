@@ -11,7 +11,7 @@ import {
   tlsFiles,
 } from "../contract.ts";
 import { canonicalJson } from "../json.ts";
-import { planDirectory, planFile, ROOT_DIRECTORY, ROOT_FILE, ROOT_PROGRAM } from "../planning.ts";
+import { planDirectory, planFile, planReload, ROOT_DIRECTORY, ROOT_FILE, ROOT_PROGRAM } from "../planning.ts";
 import { type CommonAction, type ItemName, Refusal } from "../stage.ts";
 import { planKeyOwnership, requireCertificate } from "../tls/check.ts";
 import { DIRECTORIES, type LightningdFacts, networkDirectoryOf, UNIT_FILE, walletFiles } from "./facts.ts";
@@ -82,7 +82,7 @@ export function planLightningd(facts: LightningdFacts, document: LightningdDocum
     ...planNetworkDirectory(facts, document),
     ...planKey(facts, document),
     ...unit,
-    ...planReload(facts, unit),
+    ...planReload(UNIT_ITEM, unit, facts.unit.needsReload),
     ...planEnable(facts),
     ...planRun(facts, document, { changed: [...install, ...files, ...unit].some(isReadByLightningd), modes }),
   ];
@@ -156,13 +156,6 @@ function planKey(facts: LightningdFacts, document: LightningdDocument): CommonAc
   if (!hasPostgresWallet(document)) return [];
   const { key } = tlsFiles("node");
   return planKeyOwnership(key, facts.entries.get(key), document.group);
-}
-
-function planReload(facts: LightningdFacts, unitActions: CommonAction[]): CommonAction[] {
-  const written = unitActions.some((action) => action.kind === "write-file");
-  if (!written && !facts.unit.needsReload) return [];
-  const summary = "let systemd read its units again";
-  return [{ kind: "daemon-reload", item: UNIT_ITEM, summary, ...(written ? { consequence: true as const } : {}) }];
 }
 
 function planEnable(facts: LightningdFacts): CommonAction[] {

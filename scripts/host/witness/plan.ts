@@ -2,7 +2,7 @@
 import { dirname } from "node:path";
 import { authorizedWitness, WITNESS_UNITS, witnessUnitFiles } from "../../../templates/witness.ts";
 import { LIGHTNINGD, NODE_STATE, type Ownership, STATE_DIRECTORY, type WitnessDocument } from "../contract.ts";
-import { planDirectory, planFile, planRunningUnit, ROOT_DIRECTORY, ROOT_FILE } from "../planning.ts";
+import { planDirectory, planFile, planReload, planRunningUnit, ROOT_DIRECTORY, ROOT_FILE } from "../planning.ts";
 import { type CommonAction, type ItemName, Refusal } from "../stage.ts";
 import { authorizedKeys, PEER_HOMES, peerHome, WITNESS_KEY, type WitnessFacts } from "./facts.ts";
 import { nodeDirectory } from "./store.ts";
@@ -73,7 +73,11 @@ function planNode(facts: WitnessFacts, document: WitnessDocument, node: NodePart
     ...planLock(facts, node),
     ...planKey(facts, node),
     ...distinct(unitActions),
-    ...planReload(facts, unitActions),
+    ...planReload(
+      `unit:${WITNESS_UNITS.timer}`,
+      unitActions,
+      [facts.timer, facts.service].some((unit) => unit?.needsReload),
+    ),
     ...planRunningUnit(WITNESS_UNITS.timer, facts.timer),
   ];
 }
@@ -123,19 +127,6 @@ function distinct(actions: CommonAction[]): CommonAction[] {
     const key = JSON.stringify(action);
     return !seen.has(key) && seen.add(key);
   });
-}
-
-function planReload(facts: WitnessFacts, unitActions: CommonAction[]): CommonAction[] {
-  const written = unitActions.some((action) => action.kind === "write-file");
-  if (!written && !facts.timer?.needsReload && !facts.service?.needsReload) return [];
-  return [
-    {
-      kind: "daemon-reload",
-      item: `unit:${WITNESS_UNITS.timer}`,
-      summary: "let systemd read its units again",
-      ...(written ? { consequence: true as const } : {}),
-    },
-  ];
 }
 
 function planWriter(facts: WitnessFacts, document: WitnessDocument, writer: Writer): Action[] {
