@@ -4,7 +4,7 @@ import { EXIT } from "../host/contract.ts";
 import { highestMark } from "../host/gate/decide.ts";
 import type { ChangeReport } from "../host/postgres/change.ts";
 import type { MemberCopy } from "../host/postgres/copy.ts";
-import type { PatroniMember } from "../host/postgres/patroni.ts";
+import { isSynchronous, type PatroniMember } from "../host/postgres/patroni.ts";
 import { Refusal } from "../host/stage.ts";
 import { ask, callHost, lacksProgram, lastLines, parseLastLine } from "./ask.ts";
 import { confirmed } from "./confirm.ts";
@@ -125,7 +125,7 @@ export function failoverText(member: string, seen: Seen[], marked: number | unde
   const silent = seen.filter(({ error }) => error !== undefined);
   const members = seen.find(({ error }) => error === undefined)?.members ?? [];
   const chosen = members.find(({ name }) => name === member);
-  const synchronous = chosen?.role === "sync_standby" || chosen?.role === "quorum_standby";
+  const synchronous = chosen !== undefined && isSynchronous(chosen);
   return [
     ...members.map(({ name, role, state, timeline }) => {
       const copy = seen.find(({ host }) => host === name)?.copy;

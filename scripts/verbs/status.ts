@@ -4,7 +4,7 @@ import type { HostStatus } from "../host/commands/status.ts";
 import { EXIT } from "../host/contract.ts";
 import { describeDecision, describeObserved } from "../host/gate/report.ts";
 import type { FlushLatency } from "../host/postgres/copy.ts";
-import type { PatroniMember } from "../host/postgres/patroni.ts";
+import { isSynchronous, type PatroniMember } from "../host/postgres/patroni.ts";
 import type { ClusterStatus } from "../host/postgres/status.ts";
 import type { NodeStatus } from "../host/status/node.ts";
 import type { DeviceStatus, ScrubStatus, VolumeStatus } from "../host/status/volume.ts";
@@ -88,7 +88,7 @@ function clusterLines(host: string, status: ClusterStatus): string[] {
 
 function memberText({ name, role, state, timeline, lag, pending_restart }: PatroniMember): string {
   const words = [
-    role === "leader" ? "primary" : role === "sync_standby" || role === "quorum_standby" ? "synchronous standby" : role,
+    role === "leader" ? "primary" : isSynchronous({ role }) ? "synchronous standby" : role,
     state,
     ...(timeline === undefined ? [] : [`timeline ${timeline}`]),
     ...(lag === undefined || lag === 0 ? [] : [`${lag} bytes behind`]),

@@ -60,6 +60,10 @@ export function etcdPaths(document: EtcdDocument): string[] {
 export const tokenOf = (settings: string | undefined): string | undefined =>
   settings === undefined ? undefined : /^ETCD_INITIAL_CLUSTER_TOKEN="?([^"\n]+)"?$/m.exec(settings)?.[1];
 
+/** Where the settings of etcd put its data. */
+export const dataDirectoryOf = (settings: string | undefined): string | undefined =>
+  settings === undefined ? undefined : /^ETCD_DATA_DIR=(.+)$/m.exec(settings)?.[1];
+
 /** True if this member answers a linearizable read, which takes a majority. */
 export async function isHealthy(): Promise<boolean> {
   const { status } = await run("etcdctl", [...etcdctlWords(), "endpoint", "health"]);
@@ -68,7 +72,7 @@ export async function isHealthy(): Promise<boolean> {
 
 export async function readEtcdFacts(document: EtcdDocument): Promise<EtcdFacts> {
   const settings = await readText(ETCD.settings);
-  const configured = settings === undefined ? undefined : /^ETCD_DATA_DIR=(.+)$/m.exec(settings)?.[1];
+  const configured = dataDirectoryOf(settings);
   // The package's own settings name its own default, which is nobody's data here.
   const ours = configured?.endsWith(`/${document.cluster}`) ? configured : undefined;
   const [entries, installed, units, certificateProblem, data] = await Promise.all([

@@ -2,7 +2,7 @@
 import { connect } from "node:net";
 import { etcdPeerUrl } from "../../../templates/etcd.ts";
 import { CLUSTER_PORTS, type EtcdDocument } from "../contract.ts";
-import { type PatroniMember, readMembers } from "../postgres/patroni.ts";
+import { isRunningPrimary, memberWords, type PatroniMember, readMembersFrom } from "../postgres/patroni.ts";
 import { must, run } from "../process.ts";
 import { Refusal } from "../stage.ts";
 import { etcdctlWords, type KnownMember, listMembers } from "./members.ts";
@@ -31,11 +31,12 @@ const patroniKey = (cluster: string, name: string) => `/twofold/${cluster}/membe
 export async function readForgetFacts(name: string, document: EtcdDocument): Promise<ForgetFacts> {
   const known = await listMembers(etcdctlWords());
   const address = addressOf(name, known ?? [], document);
-  const [views, answers] = await Promise.all([
-    Promise.all(document.members.filter(({ host }) => host !== name).map((member) => readMembers(member.address))),
+  const others = document.members.filter(({ host }) => host !== name);
+  const [members, answers] = await Promise.all([
+    readMembersFrom(others.map((member) => member.address)),
     address === undefined ? undefined : findAnswer(address),
   ]);
-  return { known, members: views.find((view) => view !== undefined), answers };
+  return { known, members, answers };
 }
 
 function addressOf(name: string, known: readonly KnownMember[], { members }: EtcdDocument): string | undefined {
@@ -105,13 +106,12 @@ export function decideForget(
       why: "a member that runs is taken out in order: others take over from it first, and it stops",
       fix: `take ${name} out of members and etcd, leave it under twofold:hosts, and run pulumi up; or switch the machine off`,
     });
-  const primary = members?.find(({ role, state }) => role === "leader" && state === "running");
+  const primary = members?.find(isRunningPrimary);
   if (primary === undefined || primary.name === name)
     throw new Refusal({
       code: "FORGET-NO-PRIMARY",
       what: `there is no primary besides ${name}`,
-      received:
-        members?.map((member) => `${member.name} ${member.role} ${member.state}`).join(", ") ?? "no Patroni answers",
+      received: members === undefined ? "no Patroni answers" : memberWords(members),
       why: `${name} may have the newest commits, and be the only one that has them`,
       fix: "wait until Patroni has promoted a synchronous standby (half a minute); if it can't, bring the host or its disk back, or see ./twofold failover MEMBER",
     });

@@ -6,7 +6,7 @@ import { run } from "../process.ts";
 import { readText } from "../read.ts";
 import { Refusal } from "../stage.ts";
 import { POSTGRES } from "./facts.ts";
-import { askPatroni, type PatroniMember, readMembers } from "./patroni.ts";
+import { askPatroni, type PatroniMember, readMembersFrom } from "./patroni.ts";
 
 export interface Beginning {
   /** Programs of others at the member's ports. */
@@ -36,14 +36,14 @@ interface PatroniAnswer {
 export async function readBeginning(document: PostgresDocument, active: boolean): Promise<Beginning> {
   const directory = dataDirectory(document);
   const others = document.members.filter(({ host }) => host !== document.host);
-  const [postmaster, listeners, version, control, freeBytes, answers, views] = await Promise.all([
+  const [postmaster, listeners, version, control, freeBytes, answers, members] = await Promise.all([
     readPostmaster(directory),
     readListeners([CLUSTER_PORTS.postgres, ...(active ? [] : [CLUSTER_PORTS.patroni])]),
     readText(`${directory}/PG_VERSION`),
     run(`${binDirectory(document.version)}/pg_controldata`, [directory]),
     readFreeBytes(directory),
     Promise.all(others.map(({ address }) => askPatroni<PatroniAnswer>("GET", "/patroni", undefined, 2000, address))),
-    Promise.all(others.map(({ address }) => readMembers(address))),
+    readMembersFrom(others.map(({ address }) => address)),
   ]);
   return {
     // The member's own server may run without Patroni, which then takes it up again.
@@ -59,7 +59,7 @@ export async function readBeginning(document: PostgresDocument, active: boolean)
       const major = server_version === undefined ? undefined : Math.floor(server_version / 10_000);
       return [{ host, version: major, systemIdentifier: database_system_identifier }];
     }),
-    members: views.find((view) => view !== undefined),
+    members,
     freeBytes,
   };
 }

@@ -1,7 +1,15 @@
 /** What an operator changes in a living cluster, through Patroni's REST API on one of its members. */
 import { setTimeout as delay } from "node:timers/promises";
 import { Refusal } from "../stage.ts";
-import { askPatroni, type PatroniMember, readMembers, takesPart } from "./patroni.ts";
+import {
+  askPatroni,
+  isRunningPrimary,
+  isSynchronous,
+  memberWords,
+  type PatroniMember,
+  readMembers,
+  takesPart,
+} from "./patroni.ts";
 
 export type Say = (line: string) => void;
 
@@ -21,9 +29,6 @@ const POLL_MS = 250;
 const PROGRESS_MS = 5000;
 
 const primaryOf = (members: PatroniMember[]) => members.find(({ role }) => role === "leader");
-const isSynchronous = ({ role }: PatroniMember) => role === "sync_standby" || role === "quorum_standby";
-const words = (members: PatroniMember[]) =>
-  members.map(({ name, role, state }) => `${name} ${role} ${state}`).join(", ");
 
 async function membersNow(): Promise<PatroniMember[]> {
   const members = await readMembers();
@@ -58,7 +63,7 @@ export async function switchover(candidate: string | undefined, say: Say): Promi
     throw new Refusal({
       code: "PG-NO-PRIMARY",
       what: "there is no primary to hand over from",
-      received: words(members),
+      received: memberWords(members),
       why: "a switchover loses nothing because the primary itself sends its last commits",
       fix: "wait for Patroni; if it can't decide, see ./twofold failover MEMBER",
     });
@@ -86,21 +91,21 @@ export async function switchover(candidate: string | undefined, say: Say): Promi
 export async function failover(candidate: string | undefined, say: Say): Promise<ChangeReport> {
   const members = await membersNow();
   const chosen = requireMember(members, candidate, "a failover names the member to be promoted");
-  const primary = members.find((member) => member.role === "leader" && takesPart(member));
+  const primary = members.find(isRunningPrimary);
   if (primary !== undefined)
     throw new Refusal({
       code: "PG-HAS-PRIMARY",
       what: "the cluster has a primary that runs",
-      received: words(members),
+      received: memberWords(members),
       why: "a failover promotes a member whether or not it has every acknowledged commit; a switchover loses nothing",
       fix: `./twofold switchover ${chosen.name}`,
     });
-  say(`promoting ${chosen.name} (${chosen.role}, ${chosen.state}); members: ${words(members)}`);
+  say(`promoting ${chosen.name} (${chosen.role}, ${chosen.state}); members: ${memberWords(members)}`);
   const answer = await askPatroni("POST", "/failover", { candidate: chosen.name }, ANSWER_MS);
   if (answer?.status !== 200) throw new Error(`Patroni did not promote it: ${answer?.value ?? "no answer"}`);
   // Those that are dead do not come back by this, so nobody is waited for but the new primary.
   const now = await waitFor(
-    (list) => list.some((m) => m.name === chosen.name && m.role === "leader" && takesPart(m)),
+    (list) => list.some((member) => member.name === chosen.name && isRunningPrimary(member)),
     SETTLE_MS,
     say,
   );
@@ -119,7 +124,7 @@ export async function reinit(name: string | undefined, say: Say): Promise<Change
     throw new Refusal({
       code: "PG-REINIT-PRIMARY",
       what: chosen.role === "leader" ? `${chosen.name} is the primary` : "there is no primary to copy from",
-      received: words(members),
+      received: memberWords(members),
       why: "its data is what the others are copies of",
       fix: "./twofold switchover first, then make the former primary anew",
     });
@@ -170,7 +175,7 @@ export async function restart(which: string | undefined, say: Say): Promise<Chan
     throw new Refusal({
       code: "PG-NOT-WHOLE",
       what: "not every member takes part now",
-      received: words(members),
+      received: memberWords(members),
       why: "a restart takes one member away for a while; with another one away already, commits could wait for a standby, or a failover find none",
       fix: "bring the others back first; ./twofold status shows them",
     });
@@ -217,7 +222,7 @@ async function settle(say: Say, limit = SETTLE_MS): Promise<ChangeReport> {
 
 function reportOf(members: PatroniMember[], say: Say): ChangeReport {
   const primary = primaryOf(members)?.name;
-  say(`${primary} is the primary; ${words(members)}`);
+  say(`${primary} is the primary; ${memberWords(members)}`);
   return { primary, members };
 }
 
@@ -229,11 +234,11 @@ async function waitFor(done: (members: PatroniMember[]) => boolean, limit: numbe
     if (done(members)) return members;
     if (Date.now() > deadline)
       throw new Error(
-        `not done after ${limit / 1000} s: ${words(members) || "Patroni does not answer"}\n  to do: ./twofold status shows the members; journalctl -u patroni on each says what it waits for`,
+        `not done after ${limit / 1000} s: ${memberWords(members) || "Patroni does not answer"}\n  to do: ./twofold status shows the members; journalctl -u patroni on each says what it waits for`,
       );
     if (Date.now() - saidAt > PROGRESS_MS) {
       saidAt = Date.now();
-      say(`waiting: ${words(members)}`);
+      say(`waiting: ${memberWords(members)}`);
     }
     await delay(POLL_MS);
   }

@@ -8,7 +8,7 @@ import { type DataPlace, readDataPlace } from "../member-data.ts";
 import { type Entry, readEntries, readPackages, readText, readUnits, type Unit } from "../read.ts";
 import { readCertificateProblem } from "../tls/check.ts";
 import { type Beginning, readBeginning } from "./beginning.ts";
-import { type PatroniMember, readDynamicConfiguration, readMembers, takesPart } from "./patroni.ts";
+import { isRunningPrimary, type PatroniMember, readDynamicConfiguration, readMembers, takesPart } from "./patroni.ts";
 import { psql } from "./psql.ts";
 
 export const POSTGRES = {
@@ -99,7 +99,7 @@ export async function readPostgresFacts(document: PostgresDocument): Promise<Pos
     readMembers(),
   ]);
   const own = members?.find(({ name }) => name === document.host);
-  const isPrimary = own?.role === "leader" && own.state === "running";
+  const isPrimary = own !== undefined && isRunningPrimary(own);
   const [dynamic, roles] = isPrimary ? await Promise.all([readDynamicConfiguration(), readRoles(document)]) : [];
   const unit = units.get(POSTGRES.unit);
   const takesItsPart = own !== undefined && takesPart(own);

@@ -64,6 +64,14 @@ export async function readMembers(address?: string): Promise<PatroniMember[] | u
   return answer?.status === 200 && typeof answer.value === "object" ? answer.value.members : undefined;
 }
 
+/** The same as the first of `addresses` says it that answers: they all have it from etcd. */
+export async function readMembersFrom(
+  addresses: readonly (string | undefined)[],
+): Promise<PatroniMember[] | undefined> {
+  const views = await Promise.all(addresses.map((address) => readMembers(address)));
+  return views.find((view) => view !== undefined);
+}
+
 /** The settings that all members share, as etcd has them. */
 export async function readDynamicConfiguration(): Promise<unknown> {
   const answer = await askPatroni<unknown>("GET", "/config");
@@ -74,3 +82,13 @@ export async function readDynamicConfiguration(): Promise<unknown> {
 export function takesPart({ role, state }: PatroniMember): boolean {
   return role === "leader" ? state === "running" : state === "streaming";
 }
+
+/** The primary, if it runs: the leader's lock outlives its holder for a while. */
+export const isRunningPrimary = (member: PatroniMember): boolean => member.role === "leader" && takesPart(member);
+
+/** A standby that has every acknowledged commit. */
+export const isSynchronous = ({ role }: Pick<PatroniMember, "role">): boolean =>
+  role === "sync_standby" || role === "quorum_standby";
+
+export const memberWords = (members: readonly PatroniMember[]): string =>
+  members.map(({ name, role, state }) => `${name} ${role} ${state}`).join(", ");

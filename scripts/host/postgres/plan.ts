@@ -7,7 +7,8 @@ import { type PostgresDocument, tlsFiles } from "../contract.ts";
 import { canonicalJson } from "../json.ts";
 import { requireClocks } from "../member-checks.ts";
 import { planMemberVolume, requireCluster, requirePlace } from "../member-data.ts";
-import { planDirectory, planFile, ROOT_DIRECTORY } from "../planning.ts";
+import { planDirectory, planFile, planReload, ROOT_DIRECTORY } from "../planning.ts";
+import { primaryLeaves } from "../retired/plan.ts";
 import { type CommonAction, type ItemName, Refusal } from "../stage.ts";
 import { planKeyOwnership, requireCertificate } from "../tls/check.ts";
 import { requireBeginning } from "./beginning.ts";
@@ -94,7 +95,7 @@ export function planPostgres(facts: PostgresFacts, document: PostgresDocument): 
     // Patroni's unit starts only where this file is.
     ...directory(dirname(POSTGRES.config)),
     ...config,
-    ...planReload(facts, dropIn),
+    ...planReload(UNIT, dropIn, facts.unit?.needsReload === true),
     ...planRun(facts, document, config),
     ...planShared(facts, document),
   ];
@@ -119,15 +120,9 @@ function refuseUnknownMembers({ members }: PostgresFacts, document: PostgresDocu
  * let it follow. The stage that takes it out comes last, and would say the same.
  */
 function refuseLeavingPrimary({ members, beginning }: PostgresFacts, document: PostgresDocument): void {
-  const leader = (members ?? beginning?.members)?.find(({ role }) => role === "leader");
-  if (leader === undefined || !document.others.includes(leader.name)) return;
-  throw new Refusal({
-    code: "RETIRE-PRIMARY",
-    what: `${leader.name} is to leave the PostgreSQL cluster, and it is the primary`,
-    received: `primary: ${leader.name}; members are to be ${document.members.map(({ host }) => host).join(", ")}`,
-    why: "a member leaves only while the others have a primary and a standby for every commit",
-    fix: "./twofold switchover, then run this again",
-  });
+  const seen = members ?? beginning?.members ?? [];
+  const leader = seen.find(({ role }) => role === "leader");
+  if (leader !== undefined && document.others.includes(leader.name)) throw primaryLeaves(leader.name, seen, document);
 }
 
 /** The last one is the account's, as on the root disk: Patroni makes the data directory in it, and puts a broken one aside. */
@@ -140,13 +135,6 @@ function planParents({ entries }: PostgresFacts, document: PostgresDocument): Co
       index === parents.length - 1 ? { owner: ACCOUNT, group: ACCOUNT, mode: "0755" } : ROOT_DIRECTORY,
     ),
   );
-}
-
-function planReload({ unit }: PostgresFacts, dropIn: CommonAction[]): CommonAction[] {
-  const written = dropIn.some(({ kind }) => kind === "write-file" || kind === "remove-file");
-  if (!written && !unit?.needsReload) return [];
-  const summary = "let systemd read its units again";
-  return [{ kind: "daemon-reload", item: UNIT, summary, ...(written ? { consequence: true as const } : {}) }];
 }
 
 function planRun({ unit, members }: PostgresFacts, document: PostgresDocument, config: CommonAction[]): Action[] {

@@ -1,10 +1,10 @@
 /** What the retired stage reads of a host. */
 import { etcdClientUrl } from "../../../templates/etcd.ts";
 import type { RetiredDocument } from "../contract.ts";
-import { ETCD, tokenOf } from "../etcd/facts.ts";
+import { dataDirectoryOf, ETCD, tokenOf } from "../etcd/facts.ts";
 import { etcdctlWords, type KnownMember, listMembers } from "../etcd/members.ts";
 import { POSTGRES, scopeOf } from "../postgres/facts.ts";
-import { type PatroniMember, readMembers } from "../postgres/patroni.ts";
+import { type PatroniMember, readMembersFrom } from "../postgres/patroni.ts";
 import { readText, readUnits, type Unit } from "../read.ts";
 
 export interface RetiredFacts {
@@ -24,11 +24,9 @@ export interface RetiredFacts {
   };
 }
 
-/** They all have it from etcd; the member that leaves may be the one that hangs. */
-async function readAnyMembers({ members }: RetiredDocument): Promise<PatroniMember[] | undefined> {
-  const views = await Promise.all([readMembers(), ...members.map(({ address }) => readMembers(address))]);
-  return views.find((view) => view !== undefined);
-}
+/** The member that leaves may be the one that hangs, so the others are asked too. */
+const readAnyMembers = ({ members }: RetiredDocument): Promise<PatroniMember[] | undefined> =>
+  readMembersFrom([undefined, ...members.map(({ address }) => address)]);
 
 /** With which etcdctl reaches the members that are to remain. */
 export const remainingMembers = ({ etcd }: RetiredDocument): string[] => etcdctlWords(etcd.map(etcdClientUrl));
@@ -51,7 +49,7 @@ export async function readRetiredFacts(document: RetiredDocument): Promise<Retir
       unit: units.get(ETCD.unit),
       ours: wasMember.etcd,
       known,
-      dataDirectory: settings === undefined ? undefined : /^ETCD_DATA_DIR=(.+)$/m.exec(settings)?.[1],
+      dataDirectory: dataDirectoryOf(settings),
     },
   };
 }

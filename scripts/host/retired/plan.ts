@@ -3,7 +3,7 @@ import type { RetiredDocument } from "../contract.ts";
 import { ETCD } from "../etcd/facts.ts";
 import { memberOf } from "../etcd/members.ts";
 import { POSTGRES } from "../postgres/facts.ts";
-import { type PatroniMember, takesPart } from "../postgres/patroni.ts";
+import { isSynchronous, memberWords, type PatroniMember, takesPart } from "../postgres/patroni.ts";
 import type { Unit } from "../read.ts";
 import { type ItemName, Refusal } from "../stage.ts";
 import type { RetiredFacts } from "./facts.ts";
@@ -30,9 +30,6 @@ export function planRetired(facts: RetiredFacts, document: RetiredDocument): Ret
 const runs = (unit: Unit | undefined): boolean =>
   unit !== undefined && (unit.enabled === "enabled" || !["inactive", "failed"].includes(unit.active));
 
-const words = (members: readonly PatroniMember[]) =>
-  members.map(({ name, role, state }) => `${name} ${role} ${state}`).join(", ");
-
 /** The members that remain keep the promise without this host: a primary, and as many standbys as a commit needs. */
 export function promiseHolds(
   members: readonly PatroniMember[],
@@ -43,34 +40,44 @@ export function promiseHolds(
   return following.length > standbys && standbys >= synchronousStandbys;
 }
 
+const WHY = "a member leaves only while the others have a primary and a standby for every commit";
+
+/** Refuses to take out a host that is the primary, also before anything else of the same `up` is done. Pure. */
+export function primaryLeaves(
+  host: string,
+  members: readonly PatroniMember[],
+  remaining: Pick<RetiredDocument, "members">,
+): Refusal {
+  const successor = members.find((member) => isSynchronous(member) && isRemaining(member, remaining));
+  return new Refusal({
+    code: "RETIRE-PRIMARY",
+    what: `${host} is to leave the PostgreSQL cluster, and it is the primary`,
+    received: memberWords(members),
+    why: WHY,
+    fix: `./twofold switchover ${successor?.name ?? "MEMBER"}, then run this again`,
+  });
+}
+
 function planPostgres({ unit, ours, members }: RetiredFacts["postgres"], document: RetiredDocument): RetiredAction[] {
   const { host } = document;
   if (!ours || !runs(unit)) return [];
-  const why = "a member leaves only while the others have a primary and a standby for every commit";
   if (unit?.active === "active") {
     if (members === undefined)
       throw new Refusal({
         code: "RETIRE-UNSEEN",
         what: `${host} is to leave the PostgreSQL cluster, and no Patroni says how the others are`,
         received: `no answer from ${[host, ...document.members.map((member) => member.host)].join(", ")}`,
-        why,
+        why: WHY,
         fix: "bring one back (journalctl -u patroni says what it waits for), then run this again",
       });
     const own = members.find(({ name }) => name === host);
-    if (own?.role === "leader")
-      throw new Refusal({
-        code: "RETIRE-PRIMARY",
-        what: `${host} is to leave the PostgreSQL cluster, and it is the primary`,
-        received: words(members),
-        why,
-        fix: `./twofold switchover ${members.find((member) => isSynchronous(member) && isRemaining(member, document))?.name ?? "MEMBER"}, then run this again`,
-      });
+    if (own?.role === "leader") throw primaryLeaves(host, members, document);
     if (!promiseHolds(members, document))
       throw new Refusal({
         code: "RETIRE-STANDBY",
         what: `${host} is to leave the PostgreSQL cluster, and the others do not keep the promise without it`,
-        received: words(members),
-        why,
+        received: memberWords(members),
+        why: WHY,
         fix: `wait until ${document.members.map((member) => member.host).join(", ")} are a primary and ${document.synchronousStandbys} streaming at least, then run this again`,
       });
   }
@@ -83,8 +90,7 @@ function planPostgres({ unit, ours, members }: RetiredFacts["postgres"], documen
   ];
 }
 
-const isSynchronous = ({ role }: PatroniMember) => role === "sync_standby" || role === "quorum_standby";
-const isRemaining = ({ name }: PatroniMember, { members }: RetiredDocument) =>
+const isRemaining = ({ name }: PatroniMember, { members }: Pick<RetiredDocument, "members">) =>
   members.some(({ host }) => host === name);
 
 function planEtcd({ unit, ours, known }: RetiredFacts["etcd"], document: RetiredDocument): RetiredAction[] {

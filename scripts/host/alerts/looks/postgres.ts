@@ -2,7 +2,7 @@
 import { loadTemplate } from "../../../../templates/load.ts";
 import type { PostgresDocument } from "../../contract.ts";
 import { POSTGRES } from "../../postgres/facts.ts";
-import { type PatroniMember, readMembers, takesPart } from "../../postgres/patroni.ts";
+import { isRunningPrimary, type PatroniMember, readMembers, takesPart } from "../../postgres/patroni.ts";
 import { psql } from "../../postgres/psql.ts";
 import { CommandFailed, run } from "../../process.ts";
 import type { Condition } from "../alert.ts";
@@ -47,7 +47,7 @@ function judgeMembers(
   });
   if (members === undefined) return [down(host, `Patroni does not answer; systemctl status ${POSTGRES.unit}`)];
   const own = members.find(({ name }) => name === host);
-  const leader = members.find(({ role, state }) => role === "leader" && state === "running");
+  const leader = members.find(isRunningPrimary);
   const conditions: Condition[] = [];
   if (leader === undefined)
     conditions.push({
@@ -167,7 +167,6 @@ export async function lookAtPostgres(
 ): Promise<Condition[]> {
   const members = await readMembers();
   const own = members?.find(({ name }) => name === document.host);
-  const isPrimary = own?.role === "leader" && own.state === "running";
-  const primary = isPrimary ? await readPrimary() : undefined;
+  const primary = own !== undefined && isRunningPrimary(own) ? await readPrimary() : undefined;
   return judgePostgres(document, { members, primary, cancelled }, lagLimitBytes);
 }
