@@ -9,7 +9,7 @@ import { SetupError } from "./errors.mjs";
 import { hostImage } from "./image.mjs";
 import { ensurePackages } from "./packages.mjs";
 import { steps } from "./progress.mjs";
-import { countLine, summary } from "./tap.mjs";
+import { countLine, failureReader, summary } from "./tap.mjs";
 import { ensureToolchain } from "./toolchain.mjs";
 
 /** Programs that tests call on this machine. */
@@ -65,8 +65,10 @@ async function ava(parameters, toolchain, counts) {
   const forward = (/** @type {NodeJS.Signals} */ signal) => child.kill(signal);
   process.on("SIGINT", forward).on("SIGTERM", forward);
   const started = Date.now();
+  const failures = failureReader();
   createInterface({ input: child.stdout }).on("line", (line) => {
     const result = countLine(counts, line);
+    failures.read(line);
     console.log(result ? `${((Date.now() - started) / 1000).toFixed(0).padStart(5)} s  ${line}` : line);
   });
   const failedBefore = counts.failed;
@@ -75,6 +77,8 @@ async function ava(parameters, toolchain, counts) {
     child.on("close", (code, signal) => resolve(code ?? signal));
   });
   process.off("SIGINT", forward).off("SIGTERM", forward);
+  const told = failures.told();
+  if (told.length > 0) console.log(`\nwhat failed:\n${told.join("\n")}`);
   // It may fail without a failed test: no test found, a file that can't be loaded, an interruption.
   if (status !== 0 && counts.failed === failedBefore) {
     console.log(`not ok - ava ended with ${status}`);

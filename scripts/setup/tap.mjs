@@ -16,6 +16,33 @@ export function countLine(counts, line) {
   return true;
 }
 
+/** Lines of a failure that are told again; the whole of it stands where it happened. */
+const TOLD_AGAIN = 30;
+
+/**
+ * Takes the failed results out of a run's lines, each with the diagnostics under it, to be told again at the end: a
+ * run's tail is what is read, and often all that is kept of it.
+ */
+export function failureReader() {
+  /** @type {string[][]} */
+  const failures = [];
+  /** @type {string[] | undefined} */
+  let open;
+  return {
+    /** @param {string} line One line of TAP. */
+    read(line) {
+      if (open && /^\s/.test(line)) {
+        if (open.length < TOLD_AGAIN) open.push(line);
+        return;
+      }
+      open = /^not ok \d+(?!.*# (SKIP|TODO)\b)/.test(line) ? [line] : undefined;
+      if (open) failures.push(open);
+    },
+    /** @returns {string[]} */
+    told: () => failures.flat(),
+  };
+}
+
 /** @param {Counts} counts */
 export function summary({ passed, failed, skipped }) {
   return `${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ""}`;

@@ -5,7 +5,7 @@ import { lockDifferences } from "../../scripts/setup/dependencies.mjs";
 import { isShell } from "../../scripts/setup/lint-shell.mjs";
 import { namedFile } from "../../scripts/setup/named-file.mjs";
 import { chooseInstalled } from "../../scripts/setup/plugins.mjs";
-import { countLine, summary } from "../../scripts/setup/tap.mjs";
+import { countLine, failureReader, summary } from "../../scripts/setup/tap.mjs";
 import { checksumOf, pulumiVersion } from "../../scripts/setup/toolchain.mjs";
 import { stillRemembered } from "../../scripts/setup/upstream.mjs";
 
@@ -99,6 +99,18 @@ test("results are counted as the Test Anything Protocol means them", (t) => {
   t.deepEqual(counts, { passed: 1, failed: 1, skipped: 2 });
   t.is(summary(counts), "1 passed, 1 failed, 2 skipped");
   t.is(summary({ passed: 3, failed: 0, skipped: 0 }), "3 passed, 0 failed");
+});
+
+test("a failure is told again with its diagnostics, and nothing else is", (t) => {
+  const reader = failureReader();
+  const failure = ["not ok 2 - b", "  ---", "    message: boo", "  ..."];
+  const long = ["not ok 5 - e", ...Array.from({ length: 100 }, (_, line) => `    ${line}`)];
+  const lines = ["ok 1 - a", ...failure, "# a log", "not ok 3 - c # TODO", "  ---", "ok 4 - d", ...long, "1..5"];
+  for (const line of lines) reader.read(line);
+  const told = reader.told();
+  t.deepEqual(told.slice(0, failure.length), failure);
+  t.is(told[failure.length], "not ok 5 - e");
+  t.is(told.length, failure.length + 30);
 });
 
 test("shell scripts are known by their name or their first line", (t) => {
