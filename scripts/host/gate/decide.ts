@@ -95,7 +95,7 @@ function placesAreThere(seen: Observed): Decision | undefined {
       "NOT_MOUNTED",
       `${mount} is not mounted`,
       `lightningd would find an empty directory in its place: ${newIdentity}`,
-      `mount it: systemctl start "$(systemd-escape --path --suffix=mount ${mount})"; its reason is in journalctl -b`,
+      mount === seen.remoteReplicaMount ? bringBackReplica : bringBack(mount),
     );
   if (seen.main.state === "unreachable")
     return wait(
@@ -106,6 +106,11 @@ function placesAreThere(seen: Observed): Decision | undefined {
     );
   return undefined;
 }
+
+const bringBack = (mount: string) =>
+  `mount it: systemctl start "$(systemd-escape --path --suffix=mount ${mount})"; its reason is in journalctl -b`;
+const bringBackReplica =
+  "see that the replica's host is up, then: systemctl start twofold-replica; its reason is in journalctl -u twofold-replica";
 
 const holdsMain = (seen: Observed, mount: string) => seen.main.path.startsWith(`${mount}/`);
 

@@ -35,8 +35,14 @@ export const secretFile = (document: LightningdDocument) => join(document.direct
 
 /** Mount points that the node needs: those of the document, and the replica's own where another host keeps it. */
 export function neededMounts(document: LightningdDocument): string[] {
+  const remote = remoteReplicaMount(document);
+  return remote === undefined ? document.mounts : [...document.mounts, remote];
+}
+
+/** Where a replica of another host is mounted, undefined if there is none. */
+function remoteReplicaMount(document: LightningdDocument): string | undefined {
   const replica = hasSqliteWallet(document) ? document.wallet.replica : undefined;
-  return replica?.peek.kind === "peer" ? [...document.mounts, dirname(replica.path)] : document.mounts;
+  return replica?.peek.kind === "peer" ? dirname(replica.path) : undefined;
 }
 
 /** Reads both files of the wallet, each in the way that its state allows. */
@@ -131,6 +137,7 @@ async function observe(
   return {
     ...{ node, user, now, unmounted, others, main, replica, secret, witnesses, permission, degraded },
     journalMode: wallet.journalMode,
+    remoteReplicaMount: remoteReplicaMount(document),
     replicaFreeBytes: free,
     identity: identity?.node === node ? identity.nodeId : undefined,
   };

@@ -72,6 +72,8 @@ export interface Observed {
   now: string;
   /** Mount points of the document that are not mounted. */
   unmounted: string[];
+  /** Where a replica of another host is mounted, undefined if there is none. */
+  remoteReplicaMount?: string | undefined;
   /** Other processes that run on this wallet or have it open. */
   others: { pid: number; what: string }[];
   main: CopyState;
