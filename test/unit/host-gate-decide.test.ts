@@ -326,7 +326,10 @@ for (const [title, seen, verdict, code] of ROWS) {
 
 test("what is not mounted is brought back by the unit that mounts it", (t) => {
   const remedy = (decision: ReturnType<typeof decide>) => (decision.verdict === "start" ? "" : decision.fix);
-  t.regex(remedy(decide(observed({ unmounted: ["/srv/lightning"] }))), /systemctl start "\$\(systemd-escape --path --suffix=mount \/srv\/lightning\)"/);
+  t.regex(
+    remedy(decide(observed({ unmounted: ["/srv/lightning"] }))),
+    /systemctl start "\$\(systemd-escape --path --suffix=mount \/srv\/lightning\)"/,
+  );
   const remoteReplicaMount = "/var/lib/twofold-replica/vault";
   const remote = decide(observed({ unmounted: [remoteReplicaMount], remoteReplicaMount }));
   t.is(remote.code, "NOT_MOUNTED");
