@@ -98,8 +98,9 @@ function memberText({ name, role, state, timeline, lag, pending_restart }: Patro
 }
 
 /** As it was measured for this very status. */
-function flushText({ name, sync, ms }: FlushLatency): string {
-  return `by ${name} ${ms === null ? "NOT IN TIME" : `after ${ms} ms`}${sync ? " (commits wait for it)" : ""}`;
+function flushText({ name, sync, flushed, ms }: FlushLatency): string {
+  const when = ms !== null ? `after ${ms} ms` : flushed ? "in time (PostgreSQL has no figure now)" : "NOT IN TIME";
+  return `by ${name} ${when}${sync ? " (commits wait for it)" : ""}`;
 }
 
 function certificateText(days: number): string {

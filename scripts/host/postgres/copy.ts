@@ -15,7 +15,12 @@ export interface FlushLatency {
   name: string;
   /** Commits wait for it. */
   sync: boolean;
-  /** From the flush on the primary to the news of the flush on the standby; null if that did not come in time. */
+  /** Whether it had flushed, within the time given, what the primary had when asked. */
+  flushed: boolean;
+  /**
+   * From the flush on the primary to the news of the flush on the standby; null if that did not come in time, or if PostgreSQL
+   * had no figure (a standby's next reply without news takes `pg_stat_replication.flush_lag` away).
+   */
   ms: number | null;
 }
 
@@ -29,22 +34,38 @@ export async function readCopy(role: string): Promise<MemberCopy | undefined> {
   return text === undefined ? undefined : (JSON.parse(text) as MemberCopy);
 }
 
-interface Look {
+/** How far each standby is with a marker in the log. */
+export interface FlushLook {
+  /** The marker (an LSN). */
   asked: string;
-  standbys: { name: string; sync: boolean; flushed: boolean; ms: number | null }[];
+  standbys: FlushLatency[];
 }
 
 /** On the primary's host only. Undefined if its PostgreSQL does not answer. */
-export async function measureFlush(): Promise<FlushLatency[] | undefined> {
+export async function measureFlush(
+  look: (asked: string) => Promise<FlushLook | undefined> = lookAtFlush,
+): Promise<FlushLatency[] | undefined> {
   const deadline = Date.now() + ANSWER_MS;
+  const measured = new Map<string, number>();
   for (let asked = ""; ; await delay(POLL_MS)) {
-    const text = await tryPsql("postgres-latency.sql", { asked });
-    if (text === undefined) return undefined;
-    const look = JSON.parse(text) as Look;
-    asked = look.asked;
-    if (look.standbys.every(({ flushed }) => flushed) || Date.now() > deadline)
-      return look.standbys.map(({ name, sync, flushed, ms }) => ({ name, sync, ms: flushed ? ms : null }));
+    const seen = await look(asked);
+    if (seen === undefined) return undefined;
+    for (const { name, flushed, ms } of seen.standbys) if (flushed && ms !== null) measured.set(name, ms);
+    const isMeasured = seen.standbys.every(({ name }) => measured.has(name));
+    if (isMeasured || Date.now() > deadline)
+      return seen.standbys.map((standby) => ({
+        ...standby,
+        flushed: standby.flushed || measured.has(standby.name),
+        ms: measured.get(standby.name) ?? null,
+      }));
+    // Without a figure though it is flushed, only another marker brings one.
+    asked = seen.standbys.every(({ flushed }) => flushed) ? "" : seen.asked;
   }
+}
+
+async function lookAtFlush(asked: string): Promise<FlushLook | undefined> {
+  const text = await tryPsql("postgres-latency.sql", { asked });
+  return text === undefined ? undefined : (JSON.parse(text) as FlushLook);
 }
 
 async function tryPsql(script: string, variables: Record<string, string>): Promise<string | undefined> {
