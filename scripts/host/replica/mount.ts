@@ -78,14 +78,17 @@ export async function mountReplica(document: ReplicaDocument, context: ApplyCont
   );
 }
 
-/** Mounts anew with lightningd stopped, and starts it again if it ran. */
+/**
+ * Mounts anew with lightningd stopped, and starts it again if it ran. Nothing is done where the mount that began at `startedAt` is gone: a
+ * later one has the new settings, and an owed remount may find the unit itself taken away.
+ */
 export async function remountReplica(
   document: ReplicaDocument,
   startedAt: number,
   context: ApplyContext,
 ): Promise<void> {
   const unit = (await readUnits([REPLICA_UNIT])).get(REPLICA_UNIT);
-  if (unit?.startedAt !== startedAt) return;
+  if (unit?.active !== "active" || unit.startedAt !== startedAt) return;
   const running = isUp(await readUnitState());
   if (running) await stopLightningd(context);
   await must("systemctl", ["stop", REPLICA_UNIT]);

@@ -12,7 +12,7 @@ export function judgeReplica(
   if (remote === undefined) return [];
   const state = unit === undefined ? "not there" : `${unit.active}, ${unit.sub}`;
   if (mount !== undefined && unit?.active === "active") return [];
-  const value = `${mount === undefined ? "nothing is mounted there" : "its mount is ending"}; ${REPLICA_UNIT} is ${state}`;
+  const value = `${mount === undefined ? "nothing is mounted there" : "its mount is not up yet, or ending"}; ${REPLICA_UNIT} is ${state}`;
   return [{ code: "REPLICA_NOT_MOUNTED", subject: `${directory}, the replica on ${remote.host}`, value }];
 }
 
