@@ -2,8 +2,8 @@
  * An SSH host inside the test's own process: commands run with /bin/sh on this machine, SFTP is kept to one directory.
  * It needs no sshd on the machine, and it can count, refuse and disappear at will.
  */
-import { spawn } from "node:child_process";
-import { closeSync, mkdirSync, mkdtempSync, openSync, rmSync, statSync, writeSync } from "node:fs";
+import { execFileSync, spawn } from "node:child_process";
+import { closeSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, statSync, writeSync } from "node:fs";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -16,11 +16,23 @@ export interface Ran {
 
 const { STATUS_CODE, OPEN_MODE, flagsToString } = ssh2.utils.sftp;
 
+/** Made by OpenSSH: of those that ssh2 1.17.0 makes itself, it can't read about one in 170 ("Malformed OpenSSH private key"). */
+function makeKeys(): { private: string; public: string } {
+  const directory = mkdtempSync(join(tmpdir(), "twofold-keys-"));
+  try {
+    const file = join(directory, "key");
+    execFileSync("ssh-keygen", ["-q", "-t", "ed25519", "-N", "", "-C", "", "-f", file]);
+    return { private: readFileSync(file, "utf8"), public: readFileSync(`${file}.pub`, "utf8").trim() };
+  } finally {
+    rmSync(directory, { recursive: true });
+  }
+}
+
 export class SshHost {
   /** Where commands run, and the root of SFTP. */
   readonly directory = mkdtempSync(join(tmpdir(), "twofold-ssh-"));
-  readonly hostKey = ssh2.utils.generateKeyPairSync("ed25519");
-  readonly clientKey = ssh2.utils.generateKeyPairSync("ed25519");
+  readonly hostKey = makeKeys();
+  readonly clientKey = makeKeys();
   /** Every command that was run, in order. */
   readonly ran: Ran[] = [];
   /** Connections that came in, refused ones included, also those of a client that turned away from the host key. */
