@@ -76,13 +76,15 @@ export class Cluster {
     });
   }
 
-  /** Waits until every member follows, and one of them synchronously unless that is switched off. */
+  /** Waits until the primary takes writes, every member follows, and one of them synchronously unless that is switched off. */
   async whole(seconds: number, synchronous = true): Promise<void> {
     await eventually("every member takes part, one standby synchronously", seconds, async () => {
       const list = await this.list();
       const following = list.filter(({ role, state }) =>
         role === "leader" ? state === "running" : state === "streaming",
       );
+      // A member whose link has just been healed may still tell of what was before it was cut: then this fails, and is asked again.
+      await this.primary();
       return (
         following.length === this.members.length && list.some(({ role }) => role === "sync_standby") === synchronous
       );
