@@ -60,7 +60,11 @@ export class Cluster {
 
   /** The member that has the leader's lock and runs, as `asked` see it. */
   async primary(asked: Machine[] = this.members): Promise<Machine> {
-    const found = (await this.list(asked)).find(({ role, state }) => role === "leader" && state === "running");
+    return this.#primaryIn(await this.list(asked));
+  }
+
+  async #primaryIn(list: PatroniMember[]): Promise<Machine> {
+    const found = list.find(({ role, state }) => role === "leader" && state === "running");
     const machine = this.members.find(({ name }) => name === found?.name);
     if (machine === undefined) throw new Error("no member is primary");
     // A member that is cut off goes on telling what it last knew.
@@ -84,7 +88,7 @@ export class Cluster {
         role === "leader" ? state === "running" : state === "streaming",
       );
       // A member whose link has just been healed may still tell of what was before it was cut: then this fails, and is asked again.
-      await this.primary();
+      await this.#primaryIn(list);
       return (
         following.length === this.members.length && list.some(({ role }) => role === "sync_standby") === synchronous
       );

@@ -66,7 +66,7 @@ export function provesOfAnySession(title: string, fault: Fault): void {
     const probe = await Probe.start(cluster, primary);
     await fault(primary, recorder);
     await cluster.whole(WHOLE_SECONDS);
-    const lost = await probe.lost(await cluster.awaitPrimary(cluster.members, WHOLE_SECONDS));
+    const lost = await probe.lost(await cluster.primary());
     if (lost.length > 0) throw new Error(`${primary.name} acknowledged what is lost: ${lost.join()}`);
   });
 }
