@@ -10,8 +10,8 @@ import {
   replicaSourceFiles,
 } from "../../../templates/replica.ts";
 import type { ReplicaDocument } from "../contract.ts";
-import { planDirectory, planFile, ROOT_DIRECTORY, ROOT_FILE } from "../planning.ts";
-import type { ItemName } from "../stage.ts";
+import { changesFile, planDirectory, planFile, planReload, ROOT_DIRECTORY, ROOT_FILE } from "../planning.ts";
+import type { CommonAction, ItemName } from "../stage.ts";
 import { type Action, planNoFile } from "./actions.ts";
 import { remoteOf } from "./document.ts";
 import type { SourceFacts } from "./facts.ts";
@@ -53,21 +53,15 @@ function planLocal(facts: SourceFacts, document: ReplicaDocument): Action[] {
 function planNoMount(facts: SourceFacts): Action[] {
   if (facts.entries.get(REPLICA_UNIT_FILE) === undefined) return [];
   const why = "the replica is on this host";
+  const files = [REPLICA_SSH_CONFIG, REPLICA_KNOWN_HOSTS, REPLICA_UNIT_FILE].flatMap((path) =>
+    planNoFile(facts.entries, path, why),
+  );
   return [
     { kind: "replica/unmount", item: UNIT_ITEM, summary: `stop and disable ${REPLICA_UNIT}: ${why}` },
-    ...[REPLICA_SSH_CONFIG, REPLICA_KNOWN_HOSTS, REPLICA_UNIT_FILE].flatMap((path) =>
-      planNoFile(facts.entries, path, why),
-    ),
-    reloadUnits({ consequence: true }),
+    ...files,
+    ...planReload(UNIT_ITEM, files, false),
   ];
 }
-
-const reloadUnits = (consequence: { consequence?: true }): Action => ({
-  kind: "daemon-reload",
-  item: UNIT_ITEM,
-  summary: "let systemd read its units again",
-  ...consequence,
-});
 
 function planMount(facts: SourceFacts, document: ReplicaDocument): Action[] {
   const remote = remoteOf(document);
@@ -77,13 +71,12 @@ function planMount(facts: SourceFacts, document: ReplicaDocument): Action[] {
   const files = replicaSourceFiles(document, remote, facts.ids).flatMap(({ path, content }) =>
     planFile(path, entry(path), content, ROOT_FILE),
   );
-  const rewritten = files.some((action) => action.kind === "write-file");
   return [
     ...(document.via === "nfs" ? [] : planKeyInItsPlace(facts, document)),
     ...planDirectory(parent, entry(parent), ROOT_DIRECTORY),
     ...(facts.mount ? [] : planDirectory(directory, entry(directory), MOUNT_POINT)),
     ...files,
-    ...planUnit(facts, document, rewritten),
+    ...planUnit(facts, document, files),
     // Last, since the mount that is there may still need them.
     ...(document.via === "nfs"
       ? [REPLICA_SSH_CONFIG, REPLICA_KNOWN_HOSTS].flatMap((path) =>
@@ -121,9 +114,9 @@ function planKey(facts: SourceFacts, document: ReplicaDocument): Action[] {
   }));
 }
 
-function planUnit({ unit, mount }: SourceFacts, { via }: ReplicaDocument, rewritten: boolean): Action[] {
-  const actions: Action[] = [];
-  if (rewritten || unit?.needsReload) actions.push(reloadUnits(rewritten ? { consequence: true } : {}));
+function planUnit({ unit, mount }: SourceFacts, { via }: ReplicaDocument, files: CommonAction[]): Action[] {
+  const rewritten = files.some(changesFile);
+  const actions: Action[] = planReload(UNIT_ITEM, files, unit?.needsReload === true);
   if (unit?.enabled !== "enabled")
     actions.push({
       kind: "enable-unit",
