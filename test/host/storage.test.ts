@@ -1,8 +1,9 @@
+import { randomUUID } from "node:crypto";
 import test from "ava";
 import type { BaseDocument, StorageDocument, VolumeDocument } from "../../scripts/host/contract.ts";
 import { TestHost } from "../helpers/host.ts";
 
-const UUID = "11111111-2222-4333-8444-555555555555";
+const UUID = randomUUID();
 let host: TestHost;
 
 const base: BaseDocument = {
@@ -62,6 +63,15 @@ test.serial(
     t.deepEqual(await host.changesSince(before, "/srv/lightning"), []);
   },
 );
+
+test.serial("a volume rebuilt on other disks is mounted, though the kernel remembers the old ones", async (t) => {
+  await host.apply(storage({ profile: "single", devices: host.disks.slice(2) }));
+  await reset();
+  t.true((await host.apply(storage())).includes("volume:lightning"));
+  t.is(await host.must("findmnt", "-no", "UUID", "/srv/lightning"), UUID);
+  const devices = await host.must("btrfs", "filesystem", "show", "/srv/lightning");
+  t.regex(devices, /Total devices 2/);
+});
 
 test.serial("each managed item that is tampered with is named by check alone, and put back by repair", async (t) => {
   await host.apply(storage());

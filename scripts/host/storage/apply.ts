@@ -119,11 +119,33 @@ async function mount(volume: VolumeDocument): Promise<void> {
   // The kernel has to know all devices of the filesystem; udev has told it on most hosts, but a container has none.
   if (paths.length > 0) await must("btrfs", ["device", "scan", "--", ...paths]);
   await forgetMaking(volume.uuid);
+  if ((await mountThroughFstab(volume)) === volume.uuid) return;
+  await forgetGoneDevices(paths);
   await must("mount", ["--", volume.mount]);
   const mounted = await readMounted(volume.mount);
   if (mounted?.uuid !== volume.uuid) {
     throw new Error(`mounted ${mounted?.uuid ?? "something else"} at ${volume.mount}, expected ${volume.uuid}`);
   }
+}
+
+/** UUID of what got mounted; if it isn't the volume's, nothing stays mounted. */
+async function mountThroughFstab(volume: VolumeDocument): Promise<string | undefined> {
+  if ((await run("mount", ["--", volume.mount])).status !== 0) return undefined;
+  const mounted = await readMounted(volume.mount);
+  if (mounted?.uuid !== volume.uuid) await must("umount", ["--", volume.mount]);
+  return mounted?.uuid;
+}
+
+/**
+ * Makes the kernel forget devices that are gone. One that runs on remembers those of a filesystem that was destroyed, and
+ * takes them for parts of a new one with the same UUID, as a volume that is rebuilt on other disks has: its mount fails
+ * (EIO, EEXIST), or a filesystem on one device gets a UUID of the kernel's own for as long as it is mounted (temp-fsid).
+ * It forgets all filesystems that aren't mounted; the host's others are told to it again.
+ */
+async function forgetGoneDevices(paths: readonly string[]): Promise<void> {
+  await must("btrfs", ["device", "scan", "--forget"]);
+  await run("btrfs", ["device", "scan"]);
+  if (paths.length > 0) await must("btrfs", ["device", "scan", "--", ...paths]);
 }
 
 /** Runs a command to its end and tells every few seconds how far it is. */
