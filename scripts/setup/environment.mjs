@@ -4,6 +4,7 @@
  * | variable                     | meaning                                                                                   |
  * | ---------------------------- | ----------------------------------------------------------------------------------------- |
  * | TWOFOLD_LAB_ID               | a word that makes a separate instance of a lab (stack `lab-NAME-ID`), for runs side by side |
+ * | TWOFOLD_LAB_DEBIAN           | 13 (default) or 12: the Debian release of a lab's hosts                                   |
  * | TWOFOLD_LIGHTNINGD_ARCHIVE   | archive of the real lightningd, laid out like its release, added to every test that starts one |
  * | TWOFOLD_SEED                 | repeats the faults of a proof: their order, moments and delays; each run prints its own    |
  * | TWOFOLD_CUTS                 | faults of each kind of topology in `npm run prove -- two-copies` (default 100)            |

@@ -1,4 +1,4 @@
-/** The lab hosts' image: Debian 13 with systemd and sshd, made by debootstrap, since no image registry may be in reach. */
+/** The lab hosts' image: Debian with systemd and sshd, made by debootstrap, since no image registry may be in reach. */
 import { createHash } from "node:crypto";
 import {
   chmodSync,
@@ -16,13 +16,15 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { packageCache } from "./apt-cache.mjs";
 import { cacheDirectory } from "./environment.mjs";
+import { SetupError } from "./errors.mjs";
 import { withLock } from "./lock.mjs";
 import { unmountBelow } from "./mounts.mjs";
 import { ensurePackages } from "./packages.mjs";
 import { thinned } from "./progress.mjs";
 import { attempt, run } from "./run.mjs";
 
-const SUITE = "trixie";
+/** Debian's name of the release, by the number that TWOFOLD_LAB_DEBIAN takes. */
+const SUITES = { 13: "trixie", 12: "bookworm" };
 /** What any Debian server has; everything that a node needs beyond it is the components' business. */
 const PACKAGES = [
   "systemd",
@@ -37,7 +39,8 @@ const PACKAGES = [
 const FILES = [
   { from: "lab-start", to: "usr/local/sbin/lab-start", mode: 0o755 },
   { from: "apt.conf", to: "etc/apt/apt.conf.d/90lab", mode: 0o644 },
-  { from: "sshd.conf", to: "etc/ssh/sshd_config.d/lab.conf", mode: 0o644 },
+  // OpenSSH has it since 9.8 and refuses to start with a word that it doesn't know.
+  { from: "sshd.conf", to: "etc/ssh/sshd_config.d/lab.conf", mode: 0o644, only: "trixie" },
 ];
 /** Prefix of drafts, removed by whoever next holds the lock. */
 const DRAFT = ".draft-";
@@ -45,11 +48,31 @@ const DRAFT = ".draft-";
 /** @param {string} name */
 const source = (name) => fileURLToPath(new URL(`image/${name}`, import.meta.url));
 
-/** Twelve hexadecimal digits that change with whatever goes into the image by this recipe. */
-export function recipeDigest() {
-  const hash = createHash("sha256").update(JSON.stringify([SUITE, PACKAGES, FILES]));
+/** @throws {SetupError} for a release that no lab can have. */
+function chosenSuite() {
+  const number = process.env.TWOFOLD_LAB_DEBIAN || "13";
+  const suite = new Map(Object.entries(SUITES)).get(number);
+  if (suite !== undefined) return suite;
+  throw new SetupError({
+    what: "no lab host can be made of this Debian release",
+    received: `TWOFOLD_LAB_DEBIAN=${number}`,
+    why: `a lab's hosts are one of Debian ${Object.keys(SUITES).join(", ")}`,
+    fix: "unset it for Debian 13, or name one of these",
+  });
+}
+
+/** @param {string} suite */
+const filesOf = (suite) => FILES.filter(({ only }) => only === undefined || only === suite);
+
+/**
+ * Twelve hexadecimal digits that change with whatever goes into the image by this recipe.
+ * @param {string} suite
+ */
+export function recipeDigest(suite) {
+  const files = filesOf(suite);
+  const hash = createHash("sha256").update(JSON.stringify([suite, PACKAGES, files]));
   hash.update(readFileSync(fileURLToPath(import.meta.url)));
-  for (const { from } of FILES) hash.update(readFileSync(source(from)));
+  for (const { from } of files) hash.update(readFileSync(source(from)));
   return hash.digest("hex").slice(0, 12);
 }
 
@@ -59,7 +82,8 @@ export function recipeDigest() {
  * @returns {Promise<string>} Its tag, which names the recipe.
  */
 export async function hostImage(say = () => {}) {
-  const digest = recipeDigest();
+  const suite = chosenSuite();
+  const digest = recipeDigest(suite);
   const tag = `twofold-lab-host:${digest}`;
   if (await imported(tag)) {
     say(`${tag} is there`);
@@ -70,10 +94,11 @@ export async function hostImage(say = () => {}) {
   return withLock(join(directory, "lock"), say, async () => {
     if (await imported(tag)) return tag;
     await removeDrafts(directory);
-    const archive = join(directory, `${digest}.tar`);
+    const archive = join(directory, `${suite}-${digest}.tar`);
     if (!existsSync(archive)) {
-      removeMatching(directory, /\.tar$/); // of earlier recipes; whoever still needs one makes it again
-      await build(directory, archive, say);
+      // Of earlier recipes; whoever still needs one makes it again.
+      removeMatching(directory, new RegExp(`^${suite}-.*\\.tar$`));
+      await build(directory, suite, archive, say);
     }
     say(`importing ${archive} as ${tag}`);
     await run("docker", ["import", archive, tag], {
@@ -99,23 +124,23 @@ async function removeDrafts(directory) {
 }
 
 /**
- * @param {string} directory @param {string} archive Appears only when it is whole. @param {(line: string) => void} say
+ * @param {string} directory @param {string} suite @param {string} archive Appears only when it is whole. @param {(line: string) => void} say
  */
-async function build(directory, archive, say) {
+async function build(directory, suite, archive, say) {
   await ensurePackages(["debootstrap", "debian-archive-keyring"], "the lab hosts' image is made by debootstrap", say);
   const draft = mkdtempSync(join(directory, DRAFT));
   const root = join(draft, "root");
-  say(`debootstrap of ${SUITE} (about a minute)`);
+  say(`debootstrap of ${suite} (about a minute)`);
   await run(
     "debootstrap",
-    ["--variant=minbase", `--include=${PACKAGES.join(",")}`, `--cache-dir=${packageCache()}`, SUITE, root],
+    ["--variant=minbase", `--include=${PACKAGES.join(",")}`, `--cache-dir=${packageCache()}`, suite, root],
     {
       line: thinned(say),
       why: "the lab hosts' image is made by debootstrap",
       fix: `check that this is run as root, that the Debian mirror can be reached, and that ${directory} has 1 GB free`,
     },
   );
-  for (const { from, to, mode } of FILES) {
+  for (const { from, to, mode } of filesOf(suite)) {
     copyFileSync(source(from), join(root, to));
     chmodSync(join(root, to), mode);
   }
