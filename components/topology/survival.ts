@@ -7,8 +7,8 @@ import { z } from "zod";
 import type { Problem } from "./problem.ts";
 import type { Topology } from "./schema.ts";
 import { postgresOutcome } from "./survival/postgres.ts";
-import { type Proofs, proofText, readProofs, type TestId } from "./survival/proofs.ts";
-import { FAILURE_IDS, FAILURES, type Failure, type Outcome } from "./survival/row.ts";
+import { type Proofs, proofText, readProofs, type Sentence, type TestId } from "./survival/proofs.ts";
+import { claimOf, FAILURE_IDS, FAILURES, type Failure, type Outcome, REPAIRS, type Repair } from "./survival/row.ts";
 import { type Situation, situationOf } from "./survival/situation.ts";
 import { sqliteOutcome } from "./survival/sqlite.ts";
 import { badness, COLUMNS, type Column, NOT_APPLICABLE, survives } from "./survival/words.ts";
@@ -39,12 +39,30 @@ export function survivalTable(topology: Topology, proofs: Proofs = readProofs())
   return { rows, cells, digest: digestOf(cells) };
 }
 
-function rowOf(failure: Failure, situation: Situation, topology: Topology, proofs: Proofs): SurvivalRow {
+/** What the table says of one failure, or nothing where it does not apply. */
+function outcomeOf(failure: Failure, situation: Situation, topology: Topology): Outcome | undefined {
   const { wallet } = topology.node;
-  const outcome =
-    wallet.kind === "sqlite"
-      ? sqliteOutcome(failure, situation)
-      : postgresOutcome(failure, situation, topology, wallet);
+  return wallet.kind === "sqlite"
+    ? sqliteOutcome(failure, situation)
+    : postgresOutcome(failure, situation, topology, wallet);
+}
+
+/**
+ * What a test of this id holds a node of this topology to, as the proofs name it.
+ * @throws for a failure that does not apply
+ */
+export function sentenceOf(id: TestId, topology: Topology): Sentence {
+  const situation = situationOf(topology);
+  const { setup } = situation;
+  const repair = /^repair:(.*)$/.exec(id)?.[1] as Repair | undefined;
+  if (repair !== undefined) return { id, setup, claim: REPAIRS[repair] };
+  const outcome = outcomeOf(id.replace(/^survival:/, "") as Failure, situation, topology);
+  if (outcome === undefined) throw new Error(`[${id}] does not apply to ${setup}`);
+  return { id, setup, claim: claimOf(outcome) };
+}
+
+function rowOf(failure: Failure, situation: Situation, topology: Topology, proofs: Proofs): SurvivalRow {
+  const outcome = outcomeOf(failure, situation, topology);
   if (outcome === undefined) {
     return {
       failure,
@@ -66,7 +84,10 @@ function rowOf(failure: Failure, situation: Situation, topology: Topology, proof
       lost: outcome.lost,
       standsStill: outcome.standsStill,
       repair: outcome.repair,
-      proof: proofText(tests.proof, situation.setup, proofs),
+      proof: proofText(
+        tests.proof.map((id) => sentenceOf(id, topology)),
+        proofs,
+      ),
     },
     tests,
   };

@@ -6,8 +6,7 @@ import { networkDirectory } from "../../components/topology/places.ts";
 import type { Topology } from "../../components/topology/schema.ts";
 import type { TestId } from "../../components/topology/survival/proofs.ts";
 import type { Failure } from "../../components/topology/survival/row.ts";
-import { setupOf } from "../../components/topology/survival/situation.ts";
-import { survivalTable } from "../../components/topology/survival.ts";
+import { sentenceOf, survivalTable } from "../../components/topology/survival.ts";
 import { LIGHTNINGD } from "../../scripts/host/contract.ts";
 import { eventually, type Lab } from "../helpers/lab.ts";
 import { LightningdClient } from "../helpers/lightningd-client.ts";
@@ -191,11 +190,15 @@ export class NodeUnderFaults {
    * Writes down that a test of the survival table has passed.
    * @param setup "any" where nothing of the topology decides the outcome
    */
-  async passed(id: TestId, setup = setupOf(this.topology)): Promise<void> {
+  async passed(id: TestId, setup?: "any"): Promise<void> {
     if (!REAL) return;
     const client = await LightningdClient.connect(await socketOf(this.node, this.topology));
     try {
-      recordPass(id, setup, { lightningd: (await client.getinfo()).version, runs: 1 });
+      const sentence = sentenceOf(id, this.topology);
+      recordPass(
+        { ...sentence, setup: setup ?? sentence.setup },
+        { lightningd: (await client.getinfo()).version, runs: 1 },
+      );
     } finally {
       client.close();
     }

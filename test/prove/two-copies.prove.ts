@@ -6,6 +6,7 @@
  */
 import test from "ava";
 import type { TestId } from "../../components/topology/survival/proofs.ts";
+import { sentenceOf } from "../../components/topology/survival.ts";
 import { chooseSeed, Random } from "../faults/seed.ts";
 import { Lab } from "../helpers/lab.ts";
 import { recordPass } from "../helpers/proofs.ts";
@@ -84,7 +85,7 @@ for (const { setup, lab: name, proves } of KINDS) {
             : `survival:${failureOf(outcome.cut.fault)}` === id,
         ).length;
         if (t.true(runs > 0, `[${id}] never came up in ${CUTS} cuts`))
-          recordPass(id, setup, { lightningd: version, runs });
+          recordPass(sentenceOf(id, campaign.topology), { lightningd: version, runs });
       }
     } finally {
       await campaign.end();

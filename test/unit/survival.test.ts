@@ -4,7 +4,15 @@ import test from "ava";
 import type { Command } from "commander";
 import fc from "fast-check";
 import type { Topology } from "../../components/topology/schema.ts";
-import { type Proofs, proofText, readProofs, withPass } from "../../components/topology/survival/proofs.ts";
+import {
+  type Pass,
+  type Proofs,
+  proofText,
+  readProofs,
+  type Sentence,
+  type TestId,
+  withPass,
+} from "../../components/topology/survival/proofs.ts";
 import { FAILURE_IDS, FAILURES, type Failure, REPAIRS } from "../../components/topology/survival/row.ts";
 import { type Situation, situationOf } from "../../components/topology/survival/situation.ts";
 import { sqliteOutcome } from "../../components/topology/survival/sqlite.ts";
@@ -14,6 +22,7 @@ import {
   readTableCells,
   renderTable,
   type SurvivalTable,
+  sentenceOf,
   survivalTable,
   type TableCells,
   worse,
@@ -24,6 +33,9 @@ import { type Config, localConfig, postgresConfig, raidConfig, shaped, sshfsConf
 const TESTS = resolve(import.meta.dirname, "..");
 
 const table = (config: Config, proofs: Proofs = {}): SurvivalTable => survivalTable(shaped(config), proofs);
+/** The proofs of one test that has passed with the real lightningd on this topology. */
+const proved = (id: TestId, config: Config, date: string): Proofs =>
+  withPass({}, sentenceOf(id, shaped(config)), { date, lightningd: "v26.06.6", runs: 100 });
 const cells = (config: Config, failure: Failure) => table(config).cells[failure];
 
 function with_(config: Config, change: (config: Config) => void): Config {
@@ -438,7 +450,7 @@ test("a replica that is given up is named cell by cell", (t) => {
 });
 
 test("nothing is worse in a table that did not change, nor when only the date of a proof did", (t) => {
-  const proofs = (date: string): Proofs => ({ "survival:disk": { any: { date, lightningd: "v26.06.6", runs: 3 } } });
+  const proofs = (date: string) => proved("survival:disk", raidConfig(), date);
   const before = table(raidConfig(), proofs("2026-11-01"));
   const after = table(raidConfig(), proofs("2026-11-23"));
   t.not(before.cells.disk?.proof, after.cells.disk?.proof);
@@ -447,7 +459,7 @@ test("nothing is worse in a table that did not change, nor when only the date of
 });
 
 test("a proof that is gone is a cell that got worse", (t) => {
-  const proofs: Proofs = { "survival:disk": { any: { date: "2026-11-23", lightningd: "v26.06.6", runs: 3 } } };
+  const proofs = proved("survival:disk", raidConfig(), "2026-11-23");
   const [before, after] = [table(raidConfig(), proofs), table(raidConfig())];
   t.deepEqual(
     worse(before.cells, after.cells).map(({ failure, column }) => [failure, column]),
@@ -523,39 +535,59 @@ test("the printed table has every failure, and marks what changes", async (t) =>
 
 // Proofs.
 
+const pass = (date: string, lightningd: string | null = "v26.06.6"): Pass => ({ date, lightningd, runs: 100 });
+
 test("a row is proved by the oldest pass of all its tests with the real lightningd, and by nothing less", (t) => {
-  const pass = (date: string, lightningd: string | null = "v26.06.6") => ({ any: { date, lightningd, runs: 100 } });
-  const ids = ["survival:primary", "repair:restore-replica"] as const;
-  t.is(proofText(ids, "s", {}), "not proved: [survival:primary] [repair:restore-replica]");
-  t.is(proofText(ids, "s", { "survival:primary": pass("2026-11-20") }), "not proved: [repair:restore-replica]");
-  t.regex(
-    proofText(ids, "s", { "survival:primary": pass("2026-11-20"), "repair:restore-replica": pass("2026-11-01") }),
-    /^proved 2026-11-01: /,
-  );
-  t.is(
-    proofText(ids, "s", { "survival:primary": pass("2026-11-20", null), "repair:restore-replica": pass("2026-11-01") }),
-    "not proved with the real lightningd: [survival:primary]",
-  );
+  const lost: Sentence = { id: "survival:primary", setup: "s", claim: "nothing; until …" };
+  const restored: Sentence = { id: "repair:restore-replica", setup: "s", claim: "restore" };
+  const both = [lost, restored];
+  t.is(proofText(both, {}), "not proved: [survival:primary] [repair:restore-replica]");
+  const half = withPass({}, lost, pass("2026-11-20"));
+  t.is(proofText(both, half), "not proved: [repair:restore-replica]");
+  const whole = withPass(half, { ...restored, setup: "any" }, pass("2026-11-01"));
+  t.regex(proofText(both, whole), /^proved 2026-11-01: /);
+  const unreal = withPass(withPass({}, lost, pass("2026-11-20", null)), restored, pass("2026-11-01"));
+  t.is(proofText(both, unreal), "not proved with the real lightningd: [survival:primary]");
 });
 
 test("a pass with the lab daemon does not take the place of one with the real lightningd, and a newer real one does", (t) => {
-  const pass = (date: string, lightningd: string | null) => ({ date, lightningd, runs: 100 });
-  const first = withPass({}, "survival:disk", "raid1, wal", pass("2026-11-01", "v26.06.6"));
-  t.deepEqual(withPass(first, "survival:disk", "raid1, wal", pass("2026-11-20", null)), first);
-  const next = withPass(first, "survival:disk", "raid1, wal", pass("2026-11-23", "v26.06.7"));
-  t.is(next["survival:disk"]?.["raid1, wal"]?.date, "2026-11-23");
-  const beside = withPass(next, "survival:bit-rot", "raid1, wal", pass("2026-11-23", null));
+  const disk: Sentence = { id: "survival:disk", setup: "raid1, wal", claim: "nothing" };
+  const first = withPass({}, disk, pass("2026-11-01"));
+  t.deepEqual(withPass(first, disk, pass("2026-11-20", null)), first);
+  const next = withPass(first, disk, pass("2026-11-23", "v26.06.7"));
+  t.is(next["survival:disk"]?.["raid1, wal"]?.nothing?.date, "2026-11-23");
+  const beside = withPass(next, { ...disk, id: "survival:bit-rot" }, pass("2026-11-23", null));
   t.deepEqual(Object.keys(beside), ["survival:bit-rot", "survival:disk"]);
 });
 
 test("a proof of one setup says nothing of another", (t) => {
-  const { setup } = situationOf(shaped(raidConfig()));
-  t.is(setup, "raid1, wal");
-  const proofs: Proofs = {
-    "survival:power-node": { [setup]: { date: "2026-11-20", lightningd: "v26.06.6", runs: 100 } },
-  };
+  t.is(situationOf(shaped(raidConfig())).setup, "raid1, wal");
+  const proofs = proved("survival:power-node", raidConfig(), "2026-11-20");
   t.regex(table(raidConfig(), proofs).cells["power-node"]?.proof ?? "", /^proved 2026-11-20/);
   t.regex(table(journal(raidConfig(), "delete"), proofs).cells["power-node"]?.proof ?? "", /^not proved/);
+});
+
+test("nor does it of a topology of the same setup whose row says something else", (t) => {
+  const without = sshfsConfig();
+  without.node.copies = [];
+  t.is(situationOf(shaped(without)).setup, situationOf(shaped(sshfsConfig())).setup);
+  const proofs = {
+    ...proved("survival:hsm-secret", sshfsConfig(), "2026-11-20"),
+    ...proved("survival:bit-rot", sshfsConfig(), "2026-11-20"),
+  };
+  t.regex(table(sshfsConfig(), proofs).cells["hsm-secret"]?.proof ?? "", /^proved/);
+  t.is(table(without, proofs).cells["hsm-secret"]?.proof, "not proved: [survival:hsm-secret]");
+  // This row is the same with and without the copy.
+  t.regex(table(without, proofs).cells["bit-rot"]?.proof ?? "", /^proved/);
+});
+
+test("how many blocks a stopped node is safe for is no part of what was proved", (t) => {
+  const patient = sshfsConfig();
+  patient.node.options = { "cltv-delta": 100, "watchtime-blocks": 1000 };
+  const proofs = proved("survival:hsm-secret", sshfsConfig(), "2026-11-20");
+  const [one, other] = [table(sshfsConfig(), proofs), table(patient, proofs)].map(({ cells }) => cells["hsm-secret"]);
+  t.not(one?.standsStill, other?.standsStill);
+  t.is(one?.proof, other?.proof);
 });
 
 test("the committed proofs are of tests that cells name", (t) => {

@@ -17,19 +17,31 @@ export const passSchema = z.strictObject({
   runs: z.int().min(1).describe("Faults of that pass, e.g. power cuts."),
 });
 
-/** By test id, then by setup ("raid1, sshfs, delete"); "any" where the test does not depend on it. Written by `npm run prove`. */
-export const proofsSchema = z.record(z.string(), z.record(z.string(), passSchema));
+/**
+ * By test id, then by setup ("raid1, sshfs, delete"; "any" where the test does not depend on it), then by what the node was held to:
+ * the claim of a failure's row, the command of a repair. Written by `npm run prove`.
+ */
+export const proofsSchema = z.record(z.string(), z.record(z.string(), z.record(z.string(), passSchema)));
 export type Proofs = z.output<typeof proofsSchema>;
 export type Pass = z.output<typeof passSchema>;
 
 /** The committed file. */
 export const PROOFS_FILE = fileURLToPath(new URL("../proofs.json", import.meta.url));
 
+/** What one test holds a node of one setup to. */
+export interface Sentence {
+  id: TestId;
+  setup: string;
+  /** Of two topologies of one setup, e.g. with and without a copy of hsm_secret, one may survive what the other does not. */
+  claim: string;
+}
+
 /** The proofs with one pass more. A pass with the lab daemon never takes the place of one with the real lightningd. */
-export function withPass(proofs: Proofs, id: TestId, setup: string, pass: Pass): Proofs {
-  const known = proofs[id]?.[setup];
+export function withPass(proofs: Proofs, { id, setup, claim }: Sentence, pass: Pass): Proofs {
+  const known = proofs[id]?.[setup]?.[claim];
   if (known !== undefined && known.lightningd !== null && pass.lightningd === null) return proofs;
-  return sorted({ ...proofs, [id]: sorted({ ...proofs[id], [setup]: pass }) });
+  const ofSetup = sorted({ ...proofs[id]?.[setup], [claim]: pass });
+  return sorted({ ...proofs, [id]: sorted({ ...proofs[id], [setup]: ofSetup }) });
 }
 
 /** Keys in order, so that a pass changes only its own lines of the file. */
@@ -43,12 +55,13 @@ export function readProofs(): Proofs {
 }
 
 /** What can be said of a row whose cells these tests prove: the oldest pass if all passed with the real lightningd, or what is missing. */
-export function proofText(ids: readonly TestId[], setup: string, proofs: Proofs): string {
-  const passes = ids.map((id) => proofs[id]?.[setup] ?? proofs[id]?.any);
-  const missing = ids.filter((_, index) => passes[index] === undefined);
-  if (missing.length > 0) return `not proved: ${missing.map((id) => `[${id}]`).join(" ")}`;
-  const unreal = ids.filter((_, index) => passes[index]?.lightningd === null);
-  if (unreal.length > 0) return `not proved with the real lightningd: ${unreal.map((id) => `[${id}]`).join(" ")}`;
+export function proofText(sentences: readonly Sentence[], proofs: Proofs): string {
+  const passes = sentences.map(({ id, setup, claim }) => proofs[id]?.[setup]?.[claim] ?? proofs[id]?.any?.[claim]);
+  const named = (tests: readonly Sentence[]) => tests.map(({ id }) => `[${id}]`).join(" ");
+  const missing = sentences.filter((_, index) => passes[index] === undefined);
+  if (missing.length > 0) return `not proved: ${named(missing)}`;
+  const unreal = sentences.filter((_, index) => passes[index]?.lightningd === null);
+  if (unreal.length > 0) return `not proved with the real lightningd: ${named(unreal)}`;
   const oldest = passes.map((pass) => pass?.date ?? "").sort()[0];
-  return `proved ${oldest}: ${ids.map((id) => `[${id}]`).join(" ")}`;
+  return `proved ${oldest}: ${named(sentences)}`;
 }

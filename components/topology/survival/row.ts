@@ -44,6 +44,14 @@ export interface Outcome {
   verb?: Repair;
 }
 
+/**
+ * What a test of this row holds the node to: "nothing; until ./twofold degrade replica; ./twofold degrade replica". Without the blocks
+ * that a stopped node is safe for: they come of its options, and no test waits for them.
+ */
+export function claimOf({ lost, standsStill, repair }: Outcome): string {
+  return [lost, standsStill.replace(/; money is at risk after .*$/, ""), repair].join("; ");
+}
+
 /** Goes on without a pause. */
 export function runsOn(lost: Lost, repair: string): Outcome {
   return { lost, standsStill: RUNS_ON, repair };

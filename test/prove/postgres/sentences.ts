@@ -2,7 +2,7 @@
 import { randomBytes } from "node:crypto";
 import test, { type ExecutionContext } from "ava";
 import type { TestId } from "../../../components/topology/survival/proofs.ts";
-import { setupOf } from "../../../components/topology/survival/situation.ts";
+import { sentenceOf } from "../../../components/topology/survival.ts";
 import { Cluster } from "../../faults/cluster.ts";
 import type { Machine } from "../../faults/machine.ts";
 import { cutPower, type PowerCut } from "../../faults/power.ts";
@@ -32,7 +32,7 @@ async function recorded(title: string, runs: number): Promise<void> {
   if (process.env.TWOFOLD_LIGHTNINGD_ARCHIVE === undefined) return;
   const { version } = await cluster.lab.rpc<{ version: string }>(cluster.node.name, "getinfo");
   for (const [, id] of title.matchAll(/\[(survival:[a-z-]+)\]/g))
-    recordPass(id as TestId, setupOf(cluster.topology), { lightningd: version, runs });
+    recordPass(sentenceOf(id as TestId, cluster.topology), { lightningd: version, runs });
 }
 
 /** Makes a run {@link RUNS} times. */
