@@ -2,6 +2,7 @@ import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import {
   copyFileSync,
+  mkdirSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
@@ -14,7 +15,15 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import test, { type ExecutionContext } from "ava";
-import { checkNeeded, fingerprint, parseWallet, readCopy, walletFingerprint } from "../../scripts/host/gate/copy.ts";
+import {
+  checkNeeded,
+  fingerprint,
+  parseWallet,
+  readCopy,
+  readFailure,
+  removeScratch,
+  walletFingerprint,
+} from "../../scripts/host/gate/copy.ts";
 import { peekReplica } from "../../scripts/host/gate/peek.ts";
 import { NODE_ID } from "../fixtures/gate/observed.ts";
 
@@ -153,6 +162,46 @@ test("a file that is no database is damaged, an empty one and one without a wall
   t.deepEqual(await readCopy(path("empty"), "none"), { state: "blank", path: path("empty"), journalMode: undefined });
   t.deepEqual(await readCopy(path("prepared"), "none"), { state: "blank", path: path("prepared"), journalMode: "wal" });
   t.is((await readCopy(path("missing"), "none")).state, "absent");
+});
+
+/** A volume of its own with a wallet on it, so that it can be made to fail. */
+function volumeWithWallet(t: ExecutionContext): { mount: string; path: string } {
+  const mount = scratch(t);
+  execFileSync("mount", ["-t", "tmpfs", "-o", "size=256k", "twofold-test", mount]);
+  t.teardown(() => execFileSync("umount", [mount]));
+  const path = join(mount, "lightningd.sqlite3");
+  makeWallet(path, "delete", 9).close();
+  return { mount, path };
+}
+
+test("a wallet on a volume that became read-only is unreachable and not damaged, also beside what a killed read left", async (t) => {
+  const { mount, path } = volumeWithWallet(t);
+  mkdirSync(join(mount, ".twofold-read-left"));
+  t.is((await readCopy(path, "none")).state, "wallet");
+  execFileSync("mount", ["-o", "remount,ro", mount]);
+  await removeScratch(path);
+  t.like(await readCopy(path, "full"), { state: "unreachable" });
+  execFileSync("mount", ["-o", "remount,rw", mount]);
+  await removeScratch(path);
+  t.deepEqual(readdirSync(mount), ["lightningd.sqlite3"]);
+  t.like(await readCopy(path, "full"), { state: "wallet", version: 9 });
+});
+
+test("a wallet on a full volume is unreachable and not damaged", async (t) => {
+  const { mount, path } = volumeWithWallet(t);
+  const hot = Buffer.alloc(64 * 2 ** 10, 1);
+  writeFileSync(`${path}-journal`, hot);
+  t.throws(() => writeFileSync(join(mount, "filler"), Buffer.alloc(2 ** 20)), { code: "ENOSPC" });
+  t.like(await readCopy(path, "none"), { state: "unreachable" });
+});
+
+test("what SQLite says of a failing place is no damage of the wallet", (t) => {
+  const failed = (stderr: string) => readFailure(Object.assign(new Error("sqlite3 failed"), { stderr }));
+  for (const words of ["disk I/O error", "database or disk is full", "attempt to write a readonly database"])
+    t.is(failed(`Error: stepping, ${words} (10)\n`)?.state, "unreachable", words);
+  for (const words of ["database disk image is malformed", "file is not a database"])
+    t.is(failed(`Error: in prepare, ${words} (11)\n`)?.state, "damaged", words);
+  t.is(failed("Error: unknown option\n"), undefined);
 });
 
 test("a wallet as its clean stop left it is not checked, one changed since page by page, one that came from elsewhere wholly", async (t) => {

@@ -70,8 +70,15 @@ export function checkNeeded(closed: Fingerprint | undefined, found: WalletFinger
   return sameFingerprint(closed, found.database) ? "none" : "quick";
 }
 
-/** Errors of a place that is not there at the moment: a dead network mount, a disk that fails. */
-const UNREACHABLE = new Set(["ENOTCONN", "ESTALE", "EIO", "ETIMEDOUT", "EHOSTDOWN", "EACCES", "EPERM"]);
+/**
+ * Errors of a place that is not there at the moment: a dead network mount, a disk that fails or is gone, and a volume that nothing can be
+ * written to, be it that BTRFS made it read-only after errors or that it is full. None of them says anything of the wallet.
+ */
+const UNREACHABLE = new Set([
+  ...["ENOTCONN", "ESTALE", "ETIMEDOUT", "EHOSTDOWN", "EHOSTUNREACH", "ECONNRESET"],
+  ...["EIO", "ENXIO", "ENODEV", "EROFS", "ENOSPC", "EDQUOT"],
+  ...["EACCES", "EPERM"],
+]);
 
 export function codeOf(error: unknown): string | undefined {
   return error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : undefined;
@@ -105,7 +112,7 @@ async function readExisting(path: string, found: Stats, check: Check): Promise<C
     const wallet = await queryWallet(file, readOnly, check);
     // Recovery may have brought the header back, so it is read after the queries.
     const mode = readJournalMode(await header(file));
-    if (wallet.state === "damaged") return { state: "damaged", path, why: wallet.why };
+    if ("why" in wallet) return { state: wallet.state, path, why: wallet.why };
     if (mode === "foreign") return { state: "damaged", path, why: "its header is not SQLite's" };
     if (mode === "empty" || wallet.state === "blank")
       return { state: "blank", path, journalMode: mode === "empty" ? undefined : mode };
@@ -161,7 +168,7 @@ const MAPPED = 2 ** 31;
 
 type WalletRead =
   | { state: "blank" }
-  | { state: "damaged"; why: string }
+  | { state: "damaged" | "unreachable"; why: string }
   | { state: "wallet"; version: number; nodeId: string | undefined };
 
 async function sqlite(file: string, readOnly: boolean, sql: string): Promise<string[]> {
@@ -198,9 +205,9 @@ async function queryWallet(file: string, readOnly: boolean, check: Check): Promi
     const values = await sqlite(file, readOnly, WALLET_QUERY);
     return parseWallet(values);
   } catch (error) {
-    const words = sqliteError(error);
-    if (words === undefined) throw error;
-    return { state: "damaged", why: words };
+    const found = readFailure(error);
+    if (found === undefined) throw error;
+    return found;
   }
 }
 
@@ -231,13 +238,21 @@ export async function readLive(path: string): Promise<{ version: number; nodeId:
   return wallet.state === "wallet" ? wallet : undefined;
 }
 
-/** SQLite's own words for a malformed file; undefined for everything else that can fail in running it. */
-function sqliteError(error: unknown): string | undefined {
+/** SQLite's own words (sqlite.org/rescode.html, sqlite3_errstr) for a malformed file, and for a place that fails under a file that may be right. */
+const DAMAGED = /malformed|not a database|corrupt/i;
+const FAILING = /disk I\/O error|database or disk is full|unable to open database|readonly database/i;
+
+/**
+ * What sqlite3 has found, from what it printed.
+ * @returns undefined for everything else that can fail in running it
+ */
+export function readFailure(error: unknown): Extract<WalletRead, { why: string }> | undefined {
   if (!(error instanceof Error) || !("stderr" in error) || typeof error.stderr !== "string") return undefined;
-  const line = error.stderr
-    .split("\n")
-    .find((text) => /malformed|not a database|disk image|corrupt|disk I\/O error/i.test(text));
-  return line?.replace(/^.*?:\s*/, "");
+  const lines = error.stderr.split("\n");
+  const words = (kind: RegExp) => lines.find((text) => kind.test(text))?.replace(/^.*?:\s*/, "");
+  const [damaged, failing] = [words(DAMAGED), words(FAILING)];
+  if (damaged !== undefined) return { state: "damaged", why: damaged };
+  return failing === undefined ? undefined : { state: "unreachable", why: `SQLite says: ${failing}` };
 }
 
 /** Applies the journals of a copy that nobody else has, and leaves one closed file in the given journal mode. */
@@ -251,9 +266,12 @@ export async function settleCopy(path: string, journalMode: JournalMode): Promis
   }
 }
 
-/** Removes what a read that was killed has left beside the file. The caller holds the start lock. */
+/**
+ * Removes what a read that was killed has left beside the file, as far as the volume can be written to: if it can't, the read itself
+ * says so. The caller holds the start lock.
+ */
 export async function removeScratch(path: string): Promise<void> {
   const directory = dirname(path);
   for (const entry of await readdir(directory).catch(() => []))
-    if (entry.startsWith(SCRATCH)) await rm(join(directory, entry), { recursive: true, force: true });
+    if (entry.startsWith(SCRATCH)) await rm(join(directory, entry), { recursive: true, force: true }).catch(() => {});
 }
