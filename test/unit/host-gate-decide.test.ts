@@ -1,7 +1,7 @@
 import test from "ava";
 import fc from "fast-check";
 import { decide } from "../../scripts/host/gate/decide.ts";
-import type { Observed } from "../../scripts/host/gate/observed.ts";
+import type { CopyState, Observed } from "../../scripts/host/gate/observed.ts";
 import { describeDecision } from "../../scripts/host/gate/report.ts";
 import {
   absent,
@@ -19,6 +19,9 @@ import {
   unreachable,
   wallet,
 } from "../fixtures/gate/observed.ts";
+
+/** A file without a byte, which has no journal mode yet. */
+const empty: CopyState = { ...absent, state: "blank", journalMode: undefined };
 
 /** Title, what is seen, verdict, code: the table of what decides between a backup and a loss. */
 const ROWS: [string, Observed, string, string][] = [
@@ -72,12 +75,7 @@ const ROWS: [string, Observed, string, string][] = [
     "ROLLED_BACK",
   ],
   ["refuses when main is missing and the replica is there", observed({ main: absent }), "refuse", "MAIN_MISSING"],
-  [
-    "refuses when main is empty and the replica is there",
-    observed({ main: blank(undefined) }),
-    "refuse",
-    "MAIN_MISSING",
-  ],
+  ["refuses when main is empty and the replica is there", observed({ main: empty }), "refuse", "MAIN_MISSING"],
   [
     "refuses when main is missing and only the witness knows the node",
     nothing({ witnesses: [mark(3)] }),
@@ -169,7 +167,7 @@ const ROWS: [string, Observed, string, string][] = [
     "REPLICA_NO_SPACE",
   ],
   ["refuses when the replica is missing in its place", observed({ replica: absent }), "refuse", "REPLICA_MISSING"],
-  ["refuses when the replica is empty", observed({ replica: blank(undefined) }), "refuse", "REPLICA_MISSING"],
+  ["refuses when the replica is empty", observed({ replica: empty }), "refuse", "REPLICA_MISSING"],
   ["refuses a damaged replica", observed({ replica: damaged }), "refuse", "REPLICA_DAMAGED"],
   [
     "refuses a replica of another node",
@@ -239,6 +237,18 @@ const ROWS: [string, Observed, string, string][] = [
     observed({ secret: secret({ kind: "invalid", nodeId: undefined, why: "it has 3 bytes" }) }),
     "refuse",
     "SECRET_INVALID",
+  ],
+  [
+    "waits while nothing can be said of hsm_secret",
+    observed({ secret: { state: "unreachable", path: "/srv/lightning/lightning/bitcoin/hsm_secret", why: "EIO" } }),
+    "wait",
+    "SECRET_UNREACHABLE",
+  ],
+  [
+    "goes on with a first start that was cut short before the database had a byte, if SQLite's default mode is declared",
+    nothing({ main: empty, journalMode: "delete", permission }),
+    "start",
+    "FIRST_START",
   ],
   [
     "starts in degraded mode without the replica's mount",
@@ -392,7 +402,7 @@ test("a clock that is wrong decides nothing but the end of a permission and of d
 });
 
 test("gate never starts on a main that is no wallet, unless the first start was permitted where nothing else exists", (t) => {
-  const copies = fc.constantFrom(absent, blank(), blank(undefined), damaged, unreachable);
+  const copies = fc.constantFrom(absent, blank(), empty, damaged, unreachable);
   const secrets = fc.constantFrom(noSecret, secret());
   const replicas = fc.constantFrom(absent, blank(), wallet(3), damaged, unreachable, undefined);
   const witnesses = fc.constantFrom<Observed["witnesses"]>([], [mark(3)], [{ host: "vault", state: "missing" }]);

@@ -1,13 +1,16 @@
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import test from "ava";
 import { wasCleanStop } from "../../scripts/host/commands/witness-record.ts";
 import { EXIT, LIGHTNINGD, type LightningdDocument } from "../../scripts/host/contract.ts";
 import { decide } from "../../scripts/host/gate/decide.ts";
 import { parseLocks } from "../../scripts/host/gate/processes.ts";
-import { secretKind } from "../../scripts/host/gate/secret.ts";
+import { deriveNodeId, secretKind } from "../../scripts/host/gate/secret.ts";
 import { waitAndDecide } from "../../scripts/host/gate/start.ts";
 import { nothingExists } from "../../scripts/host/init/init.ts";
 import { placesOf } from "../../scripts/host/init/survey.ts";
-import { NOW, observed, unreachable, wallet } from "../fixtures/gate/observed.ts";
+import { NODE_ID, NOW, observed, unreachable, wallet } from "../fixtures/gate/observed.ts";
 
 const TIMING = { waitMs: 40, mountMs: 0, pollMs: 5 };
 
@@ -88,6 +91,22 @@ test("the forms of hsm_secret are told apart by length and by the hash in front 
     secretKind(Buffer.concat([Buffer.alloc(32, 1), Buffer.from("abandon ability able")])),
     "mnemonic-with-passphrase",
   );
+});
+
+test("an hsm_secret is invalid only if lightning-hsmtool says so, not if it could not be run to its end", async (t) => {
+  const directory = mkdtempSync(join(tmpdir(), "twofold-secret-"));
+  t.teardown(() => rmSync(directory, { recursive: true, force: true }));
+  const tool = (name: string, body: string) => {
+    const path = join(directory, name);
+    writeFileSync(path, `#!/bin/sh\n${body}\n`, { mode: 0o755 });
+    return path;
+  };
+  const base = { state: "present", path: join(directory, "hsm_secret"), mode: "0400", owner: "bitcoin" } as const;
+  const asked = (path: string, timeoutMs?: number) => deriveNodeId(base, "plain", path, timeoutMs);
+  t.like(await asked(tool("right", `echo ${NODE_ID}`)), { state: "present", kind: "plain", nodeId: NODE_ID });
+  t.like(await asked(tool("refuses", "echo 'bad secret' >&2; exit 1")), { state: "present", kind: "invalid" });
+  t.like(await asked(tool("hangs", "exec tail -f /dev/null"), 50), { state: "unreachable" });
+  t.like(await asked(join(directory, "none")), { state: "unreachable" });
 });
 
 test("locks are read with process and inode; one that is only waited for is none", (t) => {

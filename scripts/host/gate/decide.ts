@@ -145,7 +145,8 @@ function firstStart(seen: Observed): Decision | undefined {
   }
   // A permission is given only where nothing of the node exists, so what is there now was made under it.
   if (!missing(seen.main) && seen.main.state !== "wallet") return undefined;
-  if (seen.main.state === "blank" && seen.main.journalMode !== seen.journalMode)
+  // A first start that was cut short can leave a file without bytes, which lightningd goes on with in SQLite's default mode.
+  if (seen.main.state === "blank" && (seen.main.journalMode ?? "delete") !== seen.journalMode)
     return wrongJournalMode("main", seen.main.path, seen.main.journalMode, seen.journalMode, "./twofold init");
   const replica = seen.replica;
   if (replica?.state === "unreachable") return undefined;
@@ -234,6 +235,13 @@ function secretFits(seen: Observed): Decision | undefined {
       "bring hsm_secret back from its off-host copy, owned by the node's user, mode 0400",
     );
   }
+  if (secret.state === "unreachable")
+    return wait(
+      "SECRET_UNREACHABLE",
+      `${secret.path} can't be compared with the wallet: ${secret.why}`,
+      "lightningd would overwrite the replica before it notices that the secret is another node's",
+      "put right what the reason says; the gate goes on by itself",
+    );
   return secretIsSafe(seen, secret) ?? secretBelongs(seen, secret);
 }
 

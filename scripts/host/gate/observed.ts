@@ -29,6 +29,8 @@ export type SecretKind = "plain" | "encrypted" | "mnemonic" | "mnemonic-with-pas
 
 export type SecretState =
   | { state: "absent"; path: string }
+  /** Nothing can be said of it at the moment: its disk fails, or lightning-hsmtool could not be run to its end. */
+  | { state: "unreachable"; path: string; why: string }
   | {
       state: "present";
       path: string;

@@ -62,6 +62,12 @@ export function describeObserved(seen: Observed): string[] {
           return `  witness on ${witness.host}: ${witness.state}: ${witness.why}`;
       }
     }),
-    `  hsm_secret: ${seen.secret.state === "absent" ? "missing" : `${seen.secret.kind}, ${seen.secret.mode}, ${seen.secret.owner}, node ${seen.secret.nodeId ?? `not known (${seen.secret.why})`}`}`,
+    `  hsm_secret: ${secretWords(seen.secret)}`,
   ];
+}
+
+function secretWords(secret: Observed["secret"]): string {
+  if (secret.state === "absent") return "missing";
+  if (secret.state === "unreachable") return `unreachable: ${secret.why}`;
+  return `${secret.kind}, ${secret.mode}, ${secret.owner}, node ${secret.nodeId ?? `not known (${secret.why})`}`;
 }

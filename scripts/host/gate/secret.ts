@@ -19,11 +19,18 @@ export function secretKind(bytes: Uint8Array): SecretKind {
 
 /** @param userName gives the name of a numeric user id. */
 export async function readSecret(path: string, userName: (uid: number) => string): Promise<SecretState> {
-  const found = await lstat(path).catch((error: unknown) => {
-    if (codeOf(error) === "ENOENT") return undefined;
-    throw error;
-  });
-  if (found === undefined) return { state: "absent", path };
+  try {
+    return await readPresent(path, userName);
+  } catch (error) {
+    const code = codeOf(error);
+    if (code === "ENOENT") return { state: "absent", path };
+    if (code === undefined || !(error instanceof Error)) throw error;
+    return { state: "unreachable", path, why: error.message };
+  }
+}
+
+async function readPresent(path: string, userName: (uid: number) => string): Promise<SecretState> {
+  const found = await lstat(path);
   const mode = (found.mode & 0o7777).toString(8).padStart(4, "0");
   const base = { state: "present", path, mode, owner: userName(found.uid) } as const;
   if (!found.isFile()) return { ...base, kind: "invalid", nodeId: undefined, why: "it is not a regular file" };
@@ -48,14 +55,24 @@ export async function readSecret(path: string, userName: (uid: number) => string
 
 type Present = Extract<SecretState, { state: "present" }>;
 
-async function deriveNodeId(base: Omit<Present, "kind" | "nodeId">, kind: SecretKind): Promise<Present> {
-  const tool = join(LIGHTNINGD.programs, "lightning-hsmtool");
+/** @param tool path of lightning-hsmtool @param timeoutMs after which it is ended */
+export async function deriveNodeId(
+  base: Omit<Present, "kind" | "nodeId">,
+  kind: SecretKind,
+  tool = join(LIGHTNINGD.programs, "lightning-hsmtool"),
+  timeoutMs = 20_000,
+): Promise<SecretState> {
   try {
-    const { stdout } = await run(tool, ["getnodeid", base.path], { timeout: 20_000 });
+    const { stdout } = await run(tool, ["getnodeid", base.path], { timeout: timeoutMs });
     const nodeId = /\b0[23][0-9a-f]{64}\b/.exec(stdout)?.[0];
     if (nodeId !== undefined) return { ...base, kind, nodeId };
     return { ...base, kind: "invalid", nodeId: undefined, why: "lightning-hsmtool printed no node id for it" };
   } catch (error) {
+    // Its exit status is about the secret; a tool that did not start or was ended has said nothing of it.
+    if (codeOf(error) !== undefined)
+      return { state: "unreachable", path: base.path, why: `${tool} could not be run: ${(error as Error).message}` };
+    if (error instanceof Error && "killed" in error && (error.killed === true || ("signal" in error && error.signal)))
+      return { state: "unreachable", path: base.path, why: `${tool} was ended before it had answered` };
     // The tool's message names its reason; it never prints the secret for getnodeid.
     const words =
       error instanceof Error && "stderr" in error ? String(error.stderr).trim() || error.message : String(error);
