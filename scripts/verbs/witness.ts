@@ -11,16 +11,13 @@ export async function rebuildWitness(
   options: StackChoice & { json?: true; reason: string; lowerTo?: string },
 ): Promise<number> {
   const stack = loadStack(options);
-  const words = ["witness-rebuild", "--reason", options.reason];
-  const rebuilt = await runOnNode(
-    stack,
-    options.lowerTo === undefined ? words : [...words, "--lower-to", options.lowerTo],
-  );
+  const lowerTo = options.lowerTo === undefined ? [] : ["--lower-to", options.lowerTo];
+  const rebuilt = await runOnNode(stack, ["witness-rebuild", "--reason", options.reason, ...lowerTo]);
   if (rebuilt.report === undefined) {
     return rebuilt.status;
   }
   const { mark } = rebuilt.report as unknown as RebuildReport;
-  const failures = await Promise.all(keepers(stack).map(async (host) => replaceMark(host, mark)));
+  const failures = await Promise.all(keepers(stack).map(async (host) => replaceMark(host, mark, lowerTo)));
   process.stdout.write(options.json ? `${JSON.stringify({ mark })}\n` : reportText({ ...mark }));
   const failed = failures.filter((error) => error !== undefined);
   for (const error of failed) {
@@ -44,10 +41,11 @@ function keepers(stack: LoadedStack): Host[] {
 }
 
 /** @returns what went wrong, undefined if nothing did: one host that is down must not keep the others from their mark. */
-async function replaceMark(host: Host, mark: RebuildReport["mark"]): Promise<string | undefined> {
+async function replaceMark(host: Host, mark: RebuildReport["mark"], lowerTo: string[]): Promise<string | undefined> {
+  const words = ["witness-replace", ...lowerTo];
   try {
-    const result = await callHost(host, ["witness-replace"], { input: JSON.stringify(mark) });
-    return result.status === EXIT.ok ? undefined : unexpected(host, ["witness-replace"], result).message;
+    const result = await callHost(host, words, { input: JSON.stringify(mark) });
+    return result.status === EXIT.ok ? undefined : unexpected(host, words, result).message;
   } catch (error) {
     return (error as Error).message;
   }

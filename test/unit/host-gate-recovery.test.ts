@@ -4,12 +4,14 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import test, { type ExecutionContext } from "ava";
+import { mayReplaceMark } from "../../scripts/host/commands/witness-replace.ts";
 import { readCopy } from "../../scripts/host/gate/copy.ts";
 import type { Observed } from "../../scripts/host/gate/observed.ts";
 import { requireReason } from "../../scripts/host/recovery/arguments.ts";
 import { mayRebuildWitness, mayRestoreReplica, mayResyncReplica } from "../../scripts/host/recovery/decide.ts";
 import { parseDuration } from "../../scripts/host/recovery/degraded.ts";
 import { copyWallet } from "../../scripts/host/recovery/files.ts";
+import type { StoredMark } from "../../scripts/host/witness/store.ts";
 import {
   absent,
   damaged,
@@ -79,12 +81,42 @@ test("a mark goes down only to the version that the operator has named", (t) => 
   t.is(mayRebuildWitness(ahead, 100).dataVersion, 100);
 });
 
+test("a witness that is silent may have seen more: the mark is made only at the version that the operator has named", (t) => {
+  const seen = observed({ witnesses: [mark(100), silent] });
+  t.throws(() => mayRebuildWitness(seen, undefined), { message: /REBUILD-WITNESS-SILENT.*third.*--lower-to 100/s });
+  t.throws(() => mayRebuildWitness(seen, 99), { message: /REBUILD-WITNESS-SILENT/ });
+  t.is(mayRebuildWitness(seen, 100).dataVersion, 100);
+});
+
+test("a mark on another host goes down only to the version that the operator has named", (t) => {
+  const stored = (version: number, nodeId = NODE_ID) => mark(version, "vault", nodeId) as StoredMark;
+  const next = (mark(100) as Extract<StoredMark, { state: "mark" }>).mark;
+  t.throws(() => mayReplaceMark(stored(101), next, undefined), {
+    message: /WITNESS-REPLACE-LOWERS.*101.*--lower-to 100/s,
+  });
+  t.throws(() => mayReplaceMark(stored(101), next, "101"), { message: /WITNESS-REPLACE-LOWERS/ });
+  t.notThrows(() => mayReplaceMark(stored(101), next, "100"));
+  for (const before of [
+    stored(100),
+    stored(5),
+    stored(500, OTHER_ID),
+    { state: "missing" },
+    { state: "damaged", why: "no JSON" },
+  ])
+    t.notThrows(() => mayReplaceMark(before as StoredMark, next, undefined));
+});
+
 const REBUILD: [string, Partial<Observed>, RegExp][] = [
   ["from an older main", { replica: wallet(101) }, /REBUILD-REPLICA-NEWER/],
   ["with a replica that can't be compared", { replica: unreachable }, /REBUILD-REPLICA/],
   ["from no main", { main: absent }, /REBUILD-NO-MAIN/],
   ["with another node's hsm_secret", { secret: secret({ nodeId: OTHER_ID }) }, /REBUILD-SECRET/],
   ["without hsm_secret", { secret: noSecret }, /REBUILD-SECRET/],
+  [
+    "with an hsm_secret that can't be read",
+    { secret: { state: "unreachable", path: "/s", why: "EIO" } },
+    /REBUILD-SECRET.*EIO/s,
+  ],
 ];
 for (const [title, seen, message] of REBUILD)
   test(`refuses to rebuild the witness ${title}`, (t) => {

@@ -175,18 +175,27 @@ export function mayRebuildWitness(seen: Observed, lowerTo: number | undefined): 
       "./twofold restore replica",
     );
   if (
-    secret.state === "absent" ||
+    secret.state !== "present" ||
     (secret.nodeId !== undefined && secret.nodeId !== main.nodeId) ||
     secret.kind === "invalid"
   )
     refuse(
       "REBUILD-SECRET",
       "hsm_secret does not fit the wallet",
-      secret.state === "absent" ? "missing" : `node ${secret.nodeId ?? secret.why}`,
+      secret.state === "absent" ? "missing" : (secret.why ?? `node ${"nodeId" in secret ? secret.nodeId : "unknown"}`),
       "the wallet could be another node's",
       "bring this node's own hsm_secret back",
     );
   const known = seen.witnesses.filter((witness) => witness.state === "mark" || witness.state === "damaged");
+  const silent = seen.witnesses.find((witness) => witness.state === "unreachable");
+  if (silent?.state === "unreachable" && lowerTo !== main.version)
+    refuse(
+      "REBUILD-WITNESS-SILENT",
+      `the witness on ${silent.host} does not answer`,
+      silent.why,
+      "it may have seen more than main has: an old state makes the peer take all the money",
+      `bring ${silent.host} back first; if it is gone for good and nothing newer than main can be, repeat with --lower-to ${main.version}`,
+    );
   const higher = known.some(
     (witness) =>
       witness.state === "mark" && witness.mark.nodeId === main.nodeId && witness.mark.dataVersion > main.version,
