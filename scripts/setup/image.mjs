@@ -12,7 +12,7 @@ import {
   rmSync,
   truncateSync,
 } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { packageCache } from "./apt-cache.mjs";
 import { cacheDirectory } from "./environment.mjs";
@@ -41,6 +41,13 @@ const FILES = [
   { from: "apt.conf", to: "etc/apt/apt.conf.d/90lab", mode: 0o644 },
   // OpenSSH has it since 9.8 and refuses to start with a word that it doesn't know.
   { from: "sshd.conf", to: "etc/ssh/sshd_config.d/lab.conf", mode: 0o644, only: "trixie" },
+  // systemd 252 has no SYSTEMD_SYSFS_CHECK.
+  {
+    from: "fstab-generator",
+    to: "etc/systemd/system-generators/systemd-fstab-generator",
+    mode: 0o755,
+    only: "bookworm",
+  },
 ];
 /** Prefix of drafts, removed by whoever next holds the lock. */
 const DRAFT = ".draft-";
@@ -141,6 +148,7 @@ async function build(directory, suite, archive, say) {
     },
   );
   for (const { from, to, mode } of filesOf(suite)) {
+    mkdirSync(dirname(join(root, to)), { recursive: true });
     copyFileSync(source(from), join(root, to));
     chmodSync(join(root, to), mode);
   }
