@@ -62,6 +62,7 @@ export async function applyStep(step: Exclude<Step<never>, { kind: "own" }>, con
     case "create-user":
       await must("useradd", [
         ...["--system", "--gid", action.name, "--home-dir", action.home, "--no-create-home"],
+        ...(action.uid === undefined ? [] : ["--uid", `${action.uid}`]),
         ...["--shell", action.shell, action.name],
       ]);
       return;

@@ -31,7 +31,7 @@ export type CommonAction = ActionBase &
     | { kind: "make-symlink"; path: string; target: string }
     | { kind: "remove-file"; path: string }
     | { kind: "create-group"; name: string; gid?: number | undefined }
-    | { kind: "create-user"; name: string; home: string; shell: string }
+    | { kind: "create-user"; name: string; home: string; shell: string; uid?: number | undefined }
     | { kind: "daemon-reload" }
     | { kind: "enable-unit"; unit: string }
     | { kind: "start-unit"; unit: string }

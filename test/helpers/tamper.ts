@@ -19,6 +19,9 @@ const OF_THE_GROUP = [
   "file:/etc/twofold/gate.json",
 ];
 
+/** What belongs to the account bitcoin, and to nobody when it is gone. */
+const OF_THE_ACCOUNT = OF_THE_GROUP;
+
 /** Items that can't be as declared, or of which nothing can be said, without a package. */
 const NEEDING: Record<string, string[]> = {
   "btrfs-progs": ["stage:storage"],
@@ -34,6 +37,11 @@ export function tampering(lab: Lab, host: string, item: string): Tampering {
   const plain = (spoil: () => Promise<unknown>): Tampering => ({ item, withIt: [], spoil });
   switch (kind) {
     case "package":
+      // Debian's sshd is linked to this library: dpkg alone takes it for removed, so that the host can still be reached.
+      if (what === "libsqlite3-0")
+        return plain(() =>
+          sh('sed -i "/^Package: $1$/,/^$/s/^Status: .*/Status: deinstall ok config-files/" /var/lib/dpkg/status'),
+        );
       return {
         item,
         withIt: NEEDING[what] ?? [],
@@ -47,8 +55,12 @@ export function tampering(lab: Lab, host: string, item: string): Tampering {
         spoil: () => sh('sed -i "/^$1:/d" /etc/group'),
       };
     case "user":
-      // Of an account that owns nothing.
-      return plain(() => sh('sed -i "/^$1:/d" /etc/passwd /etc/shadow'));
+      // userdel refuses an account with processes; a careless editor of the files does not.
+      return {
+        item,
+        withIt: what === "bitcoin" ? OF_THE_ACCOUNT : [],
+        spoil: () => sh('sed -i "/^$1:/d" /etc/passwd /etc/shadow'),
+      };
     case "file":
       // A lock has no content.
       if (what.endsWith(".lock")) return plain(() => sh('chmod 0666 "$1"'));

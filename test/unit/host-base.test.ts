@@ -93,6 +93,26 @@ test("a group that was deleted under its account comes back with the number that
   t.like(actions, { 0: { kind: "create-group", item: "group:bitcoin", gid: 997 }, length: 1 });
 });
 
+test("an account and its group that were deleted come back with the numbers that own its home", (t) => {
+  const home = { kind: "directory" as const, owner: "998", group: "997", mode: "0750" };
+  const actions = planBase({ ...asDesired, user: undefined, hasGroup: false, home }, document);
+  t.like(actions, { 0: { kind: "create-group", gid: 997 }, 1: { kind: "create-user", uid: 998 }, length: 2 });
+  const kept = planBase({ ...asDesired, user: undefined, home: { ...home, group: "bitcoin" } }, document);
+  t.like(kept, { 0: { kind: "create-user", uid: 998 }, length: 1 });
+});
+
+test("a home that belongs to somebody else names no number", (t) => {
+  const home = { kind: "directory" as const, owner: "satoshi", group: "users", mode: "0750" };
+  const actions = planBase({ ...asDesired, user: undefined, hasGroup: false, home }, document);
+  t.deepEqual(
+    actions.map(({ kind, ...rest }) => [kind, "uid" in rest, "gid" in rest]),
+    [
+      ["create-group", false, false],
+      ["create-user", false, false],
+    ],
+  );
+});
+
 test("a container's clock is its host's: nothing is installed for it", (t) => {
   t.deepEqual(kinds({ ...asDesired, clock: { ...empty.clock, container: true } }), []);
 });

@@ -87,7 +87,8 @@ function planPackages(facts: BaseFacts, document: BaseDocument): BaseAction[] {
 function planAccount(facts: BaseFacts, document: BaseDocument): BaseAction[] {
   const { name, home } = document.user;
   const actions: BaseAction[] = [];
-  // A group that was deleted comes back under its number, which the files still have.
+  // What was deleted comes back under its number, which the files still have; under another one nobody could read the wallet.
+  const left = facts.home && { uid: unnamed(facts.home.owner), gid: unnamed(facts.home.group) };
   const groupIsGone = facts.user !== undefined && facts.user.group === undefined && !facts.hasGroup;
   if (facts.user !== undefined && (facts.user.uid === 0 || (facts.user.group !== name && !groupIsGone))) {
     throw new Refusal({
@@ -99,12 +100,15 @@ function planAccount(facts: BaseFacts, document: BaseDocument): BaseAction[] {
     });
   }
   if (!facts.hasGroup) {
-    const gid = groupIsGone ? { gid: facts.user?.gid } : {};
-    actions.push({ kind: "create-group", item: `group:${name}`, summary: `create system group ${name}`, name, ...gid });
+    const gid = groupIsGone ? facts.user?.gid : left?.gid;
+    const number = gid === undefined ? {} : { gid };
+    const summary = `create system group ${name}`;
+    actions.push({ kind: "create-group", item: `group:${name}`, summary, name, ...number });
   }
   if (facts.user === undefined) {
     const summary = `create system account ${name} without a login`;
-    actions.push({ kind: "create-user", item: `user:${name}`, summary, name, home, shell: NOLOGIN });
+    const number = left?.uid === undefined ? {} : { uid: left.uid };
+    actions.push({ kind: "create-user", item: `user:${name}`, summary, name, home, shell: NOLOGIN, ...number });
   }
   // The home of an account that is there is its owner's; only a missing one is made.
   if (facts.home === undefined) {
@@ -112,6 +116,9 @@ function planAccount(facts: BaseFacts, document: BaseDocument): BaseAction[] {
   }
   return actions;
 }
+
+/** The number in an owner's place, which has no name on this host. */
+const unnamed = (owner: string): number | undefined => (/^\d+$/.test(owner) ? Number(owner) : undefined);
 
 /** lightningd's timeouts, TLS and etcd's leases need a right clock; any of Debian's time services will do. */
 function planClock(clock: Clock): BaseAction[] {
