@@ -261,6 +261,33 @@ test.serial(
   },
 );
 
+test.serial("an old file put beneath the -wal of a killed node is refused, main's and the replica's", async (t) => {
+  // The files that were saved are of before this start: the -wal that it leaves is to begin later.
+  await invoices(2);
+  await stop(pair);
+  await start(pair, "answers");
+  await invoices(2);
+  await pair.alice.must("systemctl", "kill", "--signal=KILL", "lightningd.service");
+  await stop(pair);
+  const copies = [
+    ["main", pair.alice, MAIN],
+    ["replica", pair.vault, REPLICA_ON_VAULT],
+  ] as const;
+  for (const [which, host, path] of copies) {
+    await host.must("test", "-s", `${path}-wal`);
+    await host.must("cp", "--preserve=all", path, `${SAVED}/right`);
+    // Into the same file, as an operator's cp does.
+    await host.must("cp", `${SAVED}/lightningd.sqlite3`, path);
+    const before = await digests(pair);
+    const said = await start(pair, "refused");
+    t.regex(said, /REFUSED \(JOURNAL_STRANGE\)/, which);
+    t.regex(said, which === "main" ? /restore replica/ : /resync replica/);
+    t.is(await digests(pair), before, which);
+    await host.must("cp", `${SAVED}/right`, path);
+  }
+  await start(pair, "answers");
+});
+
 test.serial("a main that lost commits is restored from the replica, and the old one is kept aside", async (t) => {
   await stop(pair);
   const before = (await version()) as number;

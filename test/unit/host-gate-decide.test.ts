@@ -8,6 +8,7 @@ import {
   blank,
   damaged,
   mark,
+  mixed,
   NODE_ID,
   NOW,
   noSecret,
@@ -206,6 +207,8 @@ const ROWS: [string, Observed, string, string][] = [
     "WITNESS_OTHER_NODE",
   ],
   ["refuses a damaged main", observed({ main: damaged }), "refuse", "MAIN_DAMAGED"],
+  ["refuses a main beside another database's journal", observed({ main: mixed }), "refuse", "JOURNAL_STRANGE"],
+  ["refuses a replica beside another database's journal", observed({ replica: mixed }), "refuse", "JOURNAL_STRANGE"],
   [
     "refuses a main of another node",
     observed({ main: wallet(100, { nodeId: OTHER_ID }) }),
@@ -333,6 +336,17 @@ for (const [title, seen, verdict, code] of ROWS) {
     t.deepEqual({ verdict: decision.verdict, code: decision.code }, { verdict, code } as never);
   });
 }
+
+test("whoever is to put a copy in main's place by hand is told not to leave another database's journal beside it", (t) => {
+  for (const main of [absent, damaged, mixed]) {
+    const decision = decide(observed({ main, replica: undefined }));
+    t.regex(
+      decision.verdict === "refuse" ? decision.fix : "",
+      /without the -wal or -journal that lies there/,
+      main.state,
+    );
+  }
+});
 
 test("what is not mounted is brought back by the unit that mounts it", (t) => {
   const remedy = (decision: ReturnType<typeof decide>) => (decision.verdict === "start" ? "" : decision.fix);

@@ -11,6 +11,7 @@ import { basename, dirname, join } from "node:path";
 import { promisify } from "node:util";
 import type { JournalMode } from "../contract.ts";
 import { readJournalMode, SQLITE_HEADER_BYTES } from "../lightningd/journal-mode.ts";
+import { readLog, strangeJournal } from "./journal-of.ts";
 import type { CopyState } from "./observed.ts";
 
 const run = promisify(execFile);
@@ -108,14 +109,20 @@ async function readExisting(path: string, found: Stats, check: Check): Promise<C
   if (found.size === 0 && !(await hasJournal(path))) return { state: "blank", path, journalMode: undefined };
   const scratch = await mkdtemp(join(dirname(path), SCRATCH));
   try {
-    const { file, readOnly } = await duplicate(path, scratch);
-    const wallet = await queryWallet(file, readOnly, check);
+    const { file, readOnly } = await duplicate(path, scratch, JOURNAL_SUFFIXES);
+    const wallet = await asked(() => queryWallet(file, readOnly));
     // Recovery may have brought the header back, so it is read after the queries.
     const mode = readJournalMode(await header(file));
     if ("why" in wallet) return { state: wallet.state, path, why: wallet.why };
     if (mode === "foreign") return { state: "damaged", path, why: "its header is not SQLite's" };
     if (mode === "empty" || wallet.state === "blank")
       return { state: "blank", path, journalMode: mode === "empty" ? undefined : mode };
+    // A file that is read without a check is being written to, or was closed by what has just stopped.
+    const strange = check === "none" ? undefined : await journalOfAnother(path, scratch, wallet.version);
+    if (strange !== undefined) return { state: "mixed", path, why: strange };
+    // After it: what SQLite makes of two databases is often malformed, too, and would be called a fault of the disk.
+    const failed = check === "none" ? undefined : await asked(() => checkPages(file, readOnly, check));
+    if (failed !== undefined) return { path, ...failed };
     return { ...wallet, path, journalMode: mode, bytes: found.size };
   } finally {
     await rm(scratch, { recursive: true, force: true });
@@ -128,6 +135,25 @@ async function hasJournal(path: string): Promise<boolean> {
     if (found !== undefined && found.size > 0) return true;
   }
   return false;
+}
+
+/** What {@link strangeJournal} says of the file at `path`, which has the version `recovered` once its journals are applied. */
+async function journalOfAnother(path: string, scratch: string, recovered: number): Promise<string | undefined> {
+  if (!(await hasJournal(path))) return undefined;
+  const directory = await mkdtemp(join(scratch, "alone-"));
+  const { file, readOnly } = await duplicate(path, directory, []);
+  const log = await readLog(`${path}-wal`).catch(ignoreAbsence);
+  return strangeJournal({ alone: await versionAlone(file, readOnly), recovered, log });
+}
+
+/**
+ * The version of a database whose journals are not there. SQLite takes a file that a checkpoint was at work on for malformed, since it
+ * is shorter than its header says; with this pragma it reads it all the same.
+ */
+async function versionAlone(file: string, readOnly: boolean): Promise<number | undefined> {
+  const options = ["-cmd", ".dbconfig defensive off", "-cmd", "PRAGMA writable_schema = ON"];
+  const wallet = parseWallet(await sqlite(file, readOnly, WALLET_QUERY, options).catch(() => []));
+  return wallet.state === "wallet" ? wallet.version : undefined;
 }
 
 async function header(path: string): Promise<Uint8Array> {
@@ -144,9 +170,13 @@ async function header(path: string): Promise<Uint8Array> {
  * A second name for the same bytes, as cheaply as the filesystem allows: a reflink (BTRFS, XFS); else a hard link, which SQLite may
  * only read, and which takes the -wal from its own directory; else, for a hot rollback journal without reflinks, a copy.
  */
-async function duplicate(path: string, directory: string): Promise<{ file: string; readOnly: boolean }> {
+async function duplicate(
+  path: string,
+  directory: string,
+  journals: readonly string[],
+): Promise<{ file: string; readOnly: boolean }> {
   const file = join(directory, basename(path));
-  for (const suffix of JOURNAL_SUFFIXES)
+  for (const suffix of journals)
     await copyFile(path + suffix, file + suffix, constants.COPYFILE_FICLONE).catch(ignoreAbsence);
   try {
     await copyFile(path, file, constants.COPYFILE_FICLONE_FORCE);
@@ -171,7 +201,7 @@ type WalletRead =
   | { state: "damaged" | "unreachable"; why: string }
   | { state: "wallet"; version: number; nodeId: string | undefined };
 
-async function sqlite(file: string, readOnly: boolean, sql: string): Promise<string[]> {
+async function sqlite(file: string, readOnly: boolean, sql: string, more: string[] = []): Promise<string[]> {
   // The timeout is for the live main, which lightningd may be writing to; a copy is nobody else's.
   const options = [
     "-batch",
@@ -183,32 +213,40 @@ async function sqlite(file: string, readOnly: boolean, sql: string): Promise<str
     "-noheader",
     "-list",
     ...(readOnly ? ["-readonly"] : []),
+    ...more,
   ];
   const { stdout } = await run("sqlite3", [...options, file, sql], { maxBuffer: 2 ** 20 });
   return stdout.split("\n").filter((line) => line !== "");
 }
 
-async function queryWallet(file: string, readOnly: boolean, check: Check): Promise<WalletRead> {
+type WalletFailed = Extract<WalletRead, { why: string }>;
+
+/** What SQLite finds wrong as an answer instead of an error. */
+async function asked<T>(query: () => Promise<T>): Promise<T | WalletFailed> {
   try {
-    const tables = await sqlite(
-      file,
-      readOnly,
-      "SELECT name FROM sqlite_schema WHERE type = 'table' AND name = 'vars'",
-    );
-    if (check !== "none") {
-      const pragma = check === "full" ? "integrity_check" : "quick_check";
-      // Mapped into memory, a large file is checked twice as fast. The first line answers the mapping.
-      const [, ...problems] = await sqlite(file, readOnly, `PRAGMA mmap_size = ${MAPPED}; PRAGMA ${pragma}(3)`);
-      if (problems.join() !== "ok") return { state: "damaged", why: `${pragma} says ${problems.join("; ")}` };
-    }
-    if (tables.length === 0) return { state: "blank" };
-    const values = await sqlite(file, readOnly, WALLET_QUERY);
-    return parseWallet(values);
+    return await query();
   } catch (error) {
     const found = readFailure(error);
     if (found === undefined) throw error;
     return found;
   }
+}
+
+async function queryWallet(file: string, readOnly: boolean): Promise<WalletRead> {
+  const tables = await sqlite(file, readOnly, "SELECT name FROM sqlite_schema WHERE type = 'table' AND name = 'vars'");
+  if (tables.length === 0) return { state: "blank" };
+  return parseWallet(await sqlite(file, readOnly, WALLET_QUERY));
+}
+
+async function checkPages(
+  file: string,
+  readOnly: boolean,
+  check: Exclude<Check, "none">,
+): Promise<WalletFailed | undefined> {
+  const pragma = check === "full" ? "integrity_check" : "quick_check";
+  // Mapped into memory, a large file is checked twice as fast. The first line answers the mapping.
+  const [, ...problems] = await sqlite(file, readOnly, `PRAGMA mmap_size = ${MAPPED}; PRAGMA ${pragma}(3)`);
+  return problems.join() === "ok" ? undefined : { state: "damaged", why: `${pragma} says ${problems.join("; ")}` };
 }
 
 /** `vars` has the columns name, intval, blobval, textval (Core Lightning, wallet/migrations.c). */
@@ -246,7 +284,7 @@ const FAILING = /disk I\/O error|database or disk is full|unable to open databas
  * What sqlite3 has found, from what it printed.
  * @returns undefined for everything else that can fail in running it
  */
-export function readFailure(error: unknown): Extract<WalletRead, { why: string }> | undefined {
+export function readFailure(error: unknown): WalletFailed | undefined {
   if (!(error instanceof Error) || !("stderr" in error) || typeof error.stderr !== "string") return undefined;
   const lines = error.stderr.split("\n");
   const words = (kind: RegExp) => lines.find((text) => kind.test(text))?.replace(/^.*?:\s*/, "");

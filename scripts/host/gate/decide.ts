@@ -47,6 +47,8 @@ const wait = (code: string, what: string, consequence: string, fix: string): Dec
 });
 
 const restoreReplica = "./twofold restore replica copies the replica to main and keeps the present main aside";
+const putBack =
+  "put the newest copy of the wallet at this path, without the -wal or -journal that lies there: move those, and what is left of the file, to another directory first";
 const newIdentity =
   "lightningd would create a new wallet and, without hsm_secret, a new node identity, and copy that over the replica";
 
@@ -177,7 +179,7 @@ function mainIsAWallet(seen: Observed): Decision | undefined {
       "MAIN_MISSING",
       `main at ${main.path} ${main.state === "absent" ? "is missing" : "has no wallet in it"}, though ${elsewhere.join(", ") || "the node was started before"}`,
       newIdentity,
-      replica !== undefined ? restoreReplica : "restore the newest copy of the wallet to this path",
+      replica !== undefined ? restoreReplica : putBack,
     );
   }
   if (main.state === "damaged")
@@ -185,7 +187,14 @@ function mainIsAWallet(seen: Observed): Decision | undefined {
       "MAIN_DAMAGED",
       `main at ${main.path} is damaged: ${main.why}`,
       "lightningd would go on from a malformed database and copy it over the replica",
-      replica !== undefined ? restoreReplica : "restore the newest copy of the wallet to this path",
+      replica !== undefined ? restoreReplica : putBack,
+    );
+  if (main.state === "mixed")
+    return refuse(
+      "JOURNAL_STRANGE",
+      `main at ${main.path} and the journal beside it are not of one database: ${main.why}`,
+      "SQLite would play the journal into the file: its newest version over older pages, an old channel state that the peer takes all the money for",
+      replica !== undefined ? restoreReplica : `put the database back to which the journal belongs, or else ${putBack}`,
     );
   if (main.state !== "wallet") return undefined;
   if (main.journalMode !== seen.journalMode)
@@ -384,6 +393,13 @@ function replicaIsRight(seen: Observed): Decision {
         `the replica at ${replica.path} is damaged: ${replica.why}`,
         "lightningd would take it for a good second copy if its version happens to match",
         `check its disk; then ${remake}; ${goOn}`,
+      );
+    case "mixed":
+      return refuse(
+        "JOURNAL_STRANGE",
+        `the replica at ${replica.path} and the journal beside it are not of one database: ${replica.why}`,
+        "lightningd would take what SQLite makes of both for a good second copy if its version happens to match",
+        `find out who put the file there; then ${remake}; ${goOn}`,
       );
     case "wallet":
       if (replica.version !== main.version) return behind(seen, main, replica, notes);

@@ -13,6 +13,8 @@ export type CopyState =
   | { state: "blank"; path: string; journalMode: JournalMode | undefined }
   /** SQLite finds it malformed, or it is not a database. */
   | { state: "damaged"; path: string; why: string }
+  /** Beside it lies the -wal or -journal of another database; SQLite would make of both a state that never was. */
+  | { state: "mixed"; path: string; why: string }
   | {
       state: "wallet";
       path: string;

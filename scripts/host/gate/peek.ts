@@ -79,6 +79,7 @@ function parseCopy(copy: unknown): CopyState {
       return { state, path };
     case "unreachable":
     case "damaged":
+    case "mixed":
       return { state, path, why: String(why) };
     case "blank":
       return { state, path, journalMode: mode };

@@ -158,7 +158,7 @@ export function mayRebuildWitness(seen: Observed, lowerTo: number | undefined): 
       "the mark is made from main",
       "restore main first",
     );
-  if (replica?.state === "unreachable" || replica?.state === "damaged")
+  if (replica !== undefined && "why" in replica)
     refuse(
       "REBUILD-REPLICA",
       "the replica can't be compared",
