@@ -195,6 +195,49 @@ test("a wallet on a full volume is unreachable and not damaged", async (t) => {
   t.like(await readCopy(path, "none"), { state: "unreachable" });
 });
 
+/**
+ * A wallet on a BTRFS with one copy of its data, of which blocks rot on the disk while it is not mounted.
+ * @param rotten what is in the blocks
+ */
+function rottenWallet(t: ExecutionContext, rotten: string): string {
+  const directory = scratch(t);
+  const [image, mount] = [join(directory, "disk.img"), join(directory, "mount")];
+  mkdirSync(mount);
+  writeFileSync(image, "");
+  truncateSync(image, 256 * 2 ** 20);
+  execFileSync("mkfs.btrfs", ["--quiet", "--data", "single", image]);
+  const path = join(mount, "lightningd.sqlite3");
+  execFileSync("mount", ["-o", "loop", image, mount]);
+  try {
+    const database = makeWallet(path, "delete", 9);
+    database.exec("CREATE TABLE filler (x)");
+    for (let row = 0; row < 200; row++)
+      database.exec(`INSERT INTO filler VALUES ('${`rotten-row ${row} `.repeat(250)}')`);
+    database.close();
+  } finally {
+    execFileSync("umount", [mount]);
+  }
+  const bytes = readFileSync(image);
+  let turned = 0;
+  for (let at = bytes.indexOf(rotten); at >= 0; at = bytes.indexOf(rotten, at + 1), turned++)
+    bytes[at] = (bytes[at] ?? 0) ^ 0xff;
+  t.true(turned > 0, `${rotten} is nowhere on the disk`);
+  writeFileSync(image, bytes);
+  execFileSync("mount", ["-o", "loop", image, mount]);
+  t.teardown(() => execFileSync("umount", [mount]));
+  return path;
+}
+
+test("a file whose blocks are rotten can't be read, which is another thing than a place that is not there", async (t) => {
+  const inTheMiddle = rottenWallet(t, "rotten-row 150 ");
+  // Mapped into memory a block that can't be read is no error but SIGBUS.
+  for (const check of ["quick", "full"] as const)
+    t.like(await readCopy(inTheMiddle, check), { state: "unreadable" }, check);
+  const versions = rottenWallet(t, "data_version");
+  t.like(await readCopy(versions, "none"), { state: "unreadable" });
+  t.like((await peekReplica(versions, { check: "full" })).copy, { state: "unreadable" });
+});
+
 test("what SQLite says of a failing place is no damage of the wallet", (t) => {
   const failed = (stderr: string) => readFailure(Object.assign(new Error("sqlite3 failed"), { stderr }));
   for (const words of ["disk I/O error", "database or disk is full", "attempt to write a readonly database"])

@@ -18,6 +18,7 @@ import {
   permission,
   secret,
   unreachable,
+  unreadable,
   wallet,
 } from "../fixtures/gate/observed.ts";
 
@@ -148,6 +149,8 @@ const ROWS: [string, Observed, string, string][] = [
   ],
   ["waits for the replica", observed({ replica: unreachable }), "wait", "REPLICA_UNREACHABLE"],
   ["waits for a mount", observed({ unmounted: ["/srv/lightning"] }), "wait", "NOT_MOUNTED"],
+  ["waits for a main that can't be read", observed({ main: unreadable }), "wait", "MAIN_UNREADABLE"],
+  ["waits for a replica that can't be read", observed({ replica: unreadable }), "wait", "REPLICA_UNREADABLE"],
   ["waits for main's place", observed({ main: unreachable }), "wait", "MAIN_UNREACHABLE"],
   [
     "waits for a witness that does not answer",
@@ -336,6 +339,17 @@ for (const [title, seen, verdict, code] of ROWS) {
     t.deepEqual({ verdict: decision.verdict, code: decision.code }, { verdict, code } as never);
   });
 }
+
+test("a file that can't be read has a way on, and one whose place is not there has none but the place", (t) => {
+  const fix = (seen: Observed) => {
+    const decision = decide(seen);
+    return decision.verdict === "start" ? "" : decision.fix;
+  };
+  t.regex(fix(observed({ main: unreadable })), /systemctl stop lightningd, then \.\/twofold restore replica/);
+  t.regex(fix(observed({ main: unreadable, replica: undefined })), /put the newest copy/);
+  t.regex(fix(observed({ replica: unreadable })), /\.\/twofold resync replica/);
+  t.notRegex(fix(observed({ main: unreachable })), /twofold/);
+});
 
 test("whoever is to put a copy in main's place by hand is told not to leave another database's journal beside it", (t) => {
   for (const main of [absent, damaged, mixed]) {

@@ -23,6 +23,7 @@ import {
   observed,
   secret,
   unreachable,
+  unreadable,
   wallet,
 } from "../fixtures/gate/observed.ts";
 
@@ -31,7 +32,7 @@ const silent = { host: "third", state: "unreachable", why: "no answer" } as cons
 test("a replica that is newer than main, or whose main is gone or damaged, may take its place", (t) => {
   t.is(mayRestoreReplica(observed({ replica: wallet(101) })).version, 101);
   t.is(mayRestoreReplica(observed({ main: absent })).version, 100);
-  for (const main of [damaged, mixed]) t.is(mayRestoreReplica(observed({ main })).version, 100);
+  for (const main of [damaged, mixed, unreadable]) t.is(mayRestoreReplica(observed({ main })).version, 100);
   t.is(mayRestoreReplica(observed({ main: wallet(200, { nodeId: OTHER_ID }) })).version, 100);
 });
 
@@ -41,6 +42,7 @@ const RESTORE: [string, Partial<Observed>, RegExp][] = [
   ["from a replica that is gone", { replica: absent }, /RESTORE-NO-REPLICA/],
   ["from a damaged replica", { main: absent, replica: damaged }, /RESTORE-NO-REPLICA/],
   ["from a replica beside another database's journal", { main: absent, replica: mixed }, /RESTORE-NO-REPLICA/],
+  ["from a replica that can't be read", { main: absent, replica: unreadable }, /RESTORE-NO-REPLICA/],
   ["from another node's replica", { main: absent, replica: wallet(100, { nodeId: OTHER_ID }) }, /RESTORE-OTHER-NODE/],
   ["from a replica that the witness is ahead of", { main: absent, witnesses: [mark(101)] }, /RESTORE-ROLLED-BACK/],
   ["while a witness is silent", { main: absent, witnesses: [mark(99), silent] }, /RESTORE-WITNESS-SILENT/],
@@ -53,7 +55,7 @@ for (const [title, seen, message] of RESTORE)
   });
 
 test("main may be copied over a replica that is missing, damaged, older or another node's", (t) => {
-  for (const replica of [absent, damaged, mixed, wallet(5), wallet(500, { nodeId: OTHER_ID })])
+  for (const replica of [absent, damaged, mixed, unreadable, wallet(5), wallet(500, { nodeId: OTHER_ID })])
     t.is(mayResyncReplica(observed({ replica })).version, 100);
 });
 
@@ -62,6 +64,7 @@ const RESYNC: [string, Partial<Observed>, RegExp][] = [
   ["when the witness is ahead of main", { witnesses: [mark(101)] }, /RESYNC-MAIN-NOT-RIGHT.*ROLLED_BACK/],
   ["from a missing main", { main: absent }, /RESYNC-MAIN-NOT-RIGHT.*MAIN_MISSING/],
   ["from a main beside another database's journal", { main: mixed }, /RESYNC-MAIN-NOT-RIGHT.*JOURNAL_STRANGE/],
+  ["from a main that can't be read", { main: unreadable }, /RESYNC-MAIN-NOT-RIGHT.*MAIN_UNREADABLE/],
   ["from a damaged main", { main: damaged }, /RESYNC-MAIN-NOT-RIGHT.*MAIN_DAMAGED/],
   ["to a place that can't be seen", { replica: unreachable }, /RESYNC-REPLICA-UNREACHABLE/],
   ["without a declared replica", { replica: undefined }, /RESYNC-NO-REPLICA/],
@@ -111,6 +114,7 @@ test("a mark on another host goes down only to the version that the operator has
 
 const REBUILD: [string, Partial<Observed>, RegExp][] = [
   ["from an older main", { replica: wallet(101) }, /REBUILD-REPLICA-NEWER/],
+  ["with a replica that can't be read", { replica: unreadable }, /REBUILD-REPLICA/],
   ["with a replica that can't be compared", { replica: unreachable }, /REBUILD-REPLICA/],
   ["beside a replica with another database's journal", { replica: mixed }, /REBUILD-REPLICA/],
   ["from no main", { main: absent }, /REBUILD-NO-MAIN/],

@@ -92,6 +92,34 @@ function ignoreAbsence(error: unknown): undefined {
 
 /** Reads the file at `path`, which nobody writes to. Takes about 20 ms without a check on a filesystem with reflinks. */
 export async function readCopy(path: string, check: Check): Promise<CopyState> {
+  const copy = await tryToRead(path, check);
+  // SQLite calls a file malformed of which a block can't be read (os_unix.c, SQLITE_IOERR_CORRUPTFS), so the file itself is asked.
+  if (copy.state !== "damaged" && !(copy.state === "unreachable" && INPUT_OUTPUT.test(copy.why))) return copy;
+  return (await isRotten(path)) ? { ...copy, state: "unreadable" } : copy;
+}
+
+/** EIO in the words of SQLite, of Node, and of {@link readFailure}. */
+const INPUT_OUTPUT = /i\/o error|SIGBUS/i;
+
+/** Whether the place is there, and a read of the file's own bytes is what fails. */
+async function isRotten(path: string): Promise<boolean> {
+  for (const suffix of ["", ...JOURNAL_SUFFIXES]) {
+    // Not blocking, should a pipe be in its place.
+    const file = await open(path + suffix, constants.O_RDONLY | constants.O_NONBLOCK).catch(() => undefined);
+    if (file === undefined) continue;
+    const chunk = Buffer.alloc(2 ** 20);
+    try {
+      while ((await file.read(chunk)).bytesRead > 0);
+    } catch (error) {
+      return codeOf(error) === "EIO";
+    } finally {
+      await file.close();
+    }
+  }
+  return false;
+}
+
+async function tryToRead(path: string, check: Check): Promise<CopyState> {
   try {
     const found = await stat(path).catch(ignoreAbsence);
     if (found === undefined) return { state: "absent", path };
@@ -286,6 +314,9 @@ const FAILING = /disk I\/O error|database or disk is full|unable to open databas
  */
 export function readFailure(error: unknown): WalletFailed | undefined {
   if (!(error instanceof Error) || !("stderr" in error) || typeof error.stderr !== "string") return undefined;
+  // A block that can't be read, in a file that is mapped into memory.
+  if ("signal" in error && error.signal === "SIGBUS")
+    return { state: "unreachable", why: "sqlite3 was ended by SIGBUS: a part of the file can't be read" };
   const lines = error.stderr.split("\n");
   const words = (kind: RegExp) => lines.find((text) => kind.test(text))?.replace(/^.*?:\s*/, "");
   const [damaged, failing] = [words(DAMAGED), words(FAILING)];

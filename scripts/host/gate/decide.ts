@@ -106,6 +106,14 @@ function placesAreThere(seen: Observed): Decision | undefined {
       newIdentity,
       "put right what the reason says; the gate goes on by itself",
     );
+  // Waited for: a disk that comes back brings its file with it, and until then the operator can act.
+  if (seen.main.state === "unreadable")
+    return wait(
+      "MAIN_UNREADABLE",
+      `${seen.main.path} is there, and reading it fails: ${seen.main.why}`,
+      "lightningd would abort at the first page that it can't read, or go on from what it can",
+      `see dmesg, and btrfs device stats of its volume; if the disk won't come right: systemctl stop lightningd, then ${seen.replica === undefined ? putBack : restoreReplica}`,
+    );
   return undefined;
 }
 
@@ -378,6 +386,13 @@ function replicaIsRight(seen: Observed): Decision {
         `the replica at ${replica.path} can't be seen: ${replica.why}`,
         "the replica could hold commits that main has lost, and acknowledged commits would be in one place only",
         `bring its host back; ${goOn}`,
+      );
+    case "unreadable":
+      return wait(
+        "REPLICA_UNREADABLE",
+        `the replica at ${replica.path} is there, and reading it fails: ${replica.why}`,
+        "the replica could hold commits that main has lost, and acknowledged commits would be in one place only",
+        `see dmesg, and btrfs device stats of its volume; if the disk won't come right: ${remake}; ${goOn}`,
       );
     case "absent":
     case "blank":

@@ -7,6 +7,8 @@ import type { Mark } from "../witness/mark.ts";
 export type CopyState =
   /** Not to be seen at the moment: its mount is not there, or its host does not answer. */
   | { state: "unreachable"; path: string; why: string }
+  /** Its place is there and the file too, and reading it fails: rot that no mirror makes good, or a disk that dies. */
+  | { state: "unreadable"; path: string; why: string }
   /** Its directory is there, the file is not. */
   | { state: "absent"; path: string }
   /** No bytes, or a database without a wallet in it, as `init` prepares one. */

@@ -78,6 +78,7 @@ function parseCopy(copy: unknown): CopyState {
     case "absent":
       return { state, path };
     case "unreachable":
+    case "unreadable":
     case "damaged":
     case "mixed":
       return { state, path, why: String(why) };
