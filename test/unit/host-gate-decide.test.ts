@@ -94,9 +94,21 @@ const ROWS: [string, Observed, string, string][] = [
   ["refuses when all is missing and nobody permitted a first start", nothing(), "refuse", "NO_FIRST_START_PERMISSION"],
   [
     "refuses when the permission has expired",
-    nothing({ permission: { node: "alice", expires: NOW } }),
+    nothing({ permission: { ...permission, since: "2026-11-22T12:00:00.000Z", expires: NOW } }),
     "refuse",
     "NO_FIRST_START_PERMISSION",
+  ],
+  [
+    "refuses when the permission is of a time that is yet to come, as after a clock was reset",
+    nothing({ permission: { ...permission, since: "2026-11-23T12:00:01.000Z" } }),
+    "refuse",
+    "NO_FIRST_START_PERMISSION",
+  ],
+  [
+    "waits for the replica in a permitted first start",
+    nothing({ permission, main: blank(), replica: unreachable }),
+    "wait",
+    "REPLICA_UNREACHABLE",
   ],
   [
     "refuses when the permission is another node's",
@@ -323,6 +335,20 @@ const ROWS: [string, Observed, string, string][] = [
     "REPLICA_NEWER",
   ],
   [
+    "waits for the replica when degraded mode is of a time that is yet to come, as after a clock was reset",
+    observed({
+      replica: unreachable,
+      degraded: {
+        subject: "replica" as const,
+        reason: "vault was dead last month",
+        since: "2026-11-23T12:00:01.000Z",
+        until: "2026-11-24T00:00:00.000Z",
+      },
+    }),
+    "wait",
+    "REPLICA_UNREACHABLE",
+  ],
+  [
     "waits for the replica once degraded mode has ended",
     observed({
       replica: unreachable,
@@ -349,6 +375,13 @@ test("a file that can't be read has a way on, and one whose place is not there h
   t.regex(fix(observed({ main: unreadable, replica: undefined })), /put the newest copy/);
   t.regex(fix(observed({ replica: unreadable })), /\.\/twofold resync replica/);
   t.notRegex(fix(observed({ main: unreachable })), /twofold/);
+});
+
+test("one of several marks that is missing is said loudly, with the mark that main was held against", (t) => {
+  const decision = decide(observed({ witnesses: [mark(98, "alice"), { host: "vault", state: "missing" }] }));
+  t.is(decision.verdict, "start");
+  const notes = decision.verdict === "start" ? decision.notes.join() : "";
+  t.regex(notes, /NO MARK ON vault: .*the witness on alice 98/);
 });
 
 test("whoever is to put a copy in main's place by hand is told not to leave another database's journal beside it", (t) => {

@@ -62,16 +62,17 @@ export function highestMark(witnesses: WitnessState[]): Extract<WitnessState, { 
     );
 }
 
-function permissionHolds(seen: Pick<Observed, "permission" | "node" | "now">): boolean {
-  return (
-    seen.permission !== undefined &&
-    seen.permission.node === seen.node &&
-    Date.parse(seen.now) < Date.parse(seen.permission.expires)
-  );
+/** From its beginning on: on a host whose clock was reset, what an operator once permitted would come alive again. */
+const isBetween = (since: string, now: string, until: string) =>
+  Date.parse(since) <= Date.parse(now) && Date.parse(now) < Date.parse(until);
+
+function permissionHolds({ permission, node, now }: Pick<Observed, "permission" | "node" | "now">): boolean {
+  return permission?.node === node && isBetween(permission.since, now, permission.expires);
 }
 
-function degradedHolds(seen: Observed): boolean {
-  return seen.degraded !== undefined && Date.parse(seen.now) < Date.parse(seen.degraded.until);
+/** An operator has said that the node goes on without what is missing. */
+export function degradedHolds({ degraded, now }: Pick<Observed, "degraded" | "now">): boolean {
+  return degraded !== undefined && isBetween(degraded.since, now, degraded.until);
 }
 
 const withoutReplica = (seen: Observed) => degradedHolds(seen) && seen.degraded?.subject === "replica";
@@ -159,7 +160,8 @@ function firstStart(seen: Observed): Decision | undefined {
   if (seen.main.state === "blank" && (seen.main.journalMode ?? "delete") !== seen.journalMode)
     return wrongJournalMode("main", seen.main.path, seen.main.journalMode, seen.journalMode, "./twofold init");
   const replica = seen.replica;
-  if (replica?.state === "unreachable") return undefined;
+  // Of a moment only, maybe: without it nothing says whether main is missing from a first start, or from more.
+  if (replica?.state === "unreachable") return replicaOutOfSight(replica);
   if (replica?.state === "wallet" && (seen.main.state !== "wallet" || replica.version > seen.main.version))
     return undefined;
   if (seen.main.state === "absent" && seen.journalMode === "wal")
@@ -365,6 +367,16 @@ function nothingWasRolledBack(seen: Observed): Decision | undefined {
   return undefined;
 }
 
+const goOn = "./twofold degrade replica --for 24h --reason … goes on without it";
+
+const replicaOutOfSight = ({ path, why }: Extract<CopyState, { state: "unreachable" }>) =>
+  wait(
+    "REPLICA_UNREACHABLE",
+    `the replica at ${path} can't be seen: ${why}`,
+    "the replica could hold commits that main has lost, and acknowledged commits would be in one place only",
+    `bring its host back; ${goOn}`,
+  );
+
 function replicaIsRight(seen: Observed): Decision {
   const { main, replica } = seen;
   // decide() asked these before; the compiler can't see it.
@@ -377,16 +389,10 @@ function replicaIsRight(seen: Observed): Decision {
       code: "DEGRADED",
       notes: [`WITHOUT REPLICA until ${seen.degraded.until}: ${seen.degraded.reason}`, ...notes],
     };
-  const goOn = "./twofold degrade replica --for 24h --reason … goes on without it";
   const remake = "./twofold resync replica copies main to it, and keeps what is there aside";
   switch (replica.state) {
     case "unreachable":
-      return wait(
-        "REPLICA_UNREACHABLE",
-        `the replica at ${replica.path} can't be seen: ${replica.why}`,
-        "the replica could hold commits that main has lost, and acknowledged commits would be in one place only",
-        `bring its host back; ${goOn}`,
-      );
+      return replicaOutOfSight(replica);
     case "unreadable":
       return wait(
         "REPLICA_UNREADABLE",
@@ -468,7 +474,10 @@ function replicaWords(replica: CopyState | undefined): string {
 
 function witnessNotes(seen: Observed): string[] {
   return seen.witnesses.flatMap((witness) => {
-    if (witness.state === "missing") return [`${witness.host} has no mark yet; it is written while the node runs`];
+    if (witness.state === "missing")
+      return [
+        `NO MARK ON ${witness.host}: a new place, or its mark was lost; main was held against ${markWords(seen)}, and the next sample makes it anew`,
+      ];
     if (witness.state === "unreachable")
       return [`WITHOUT THE WITNESS on ${witness.host} until ${seen.degraded?.until}: ${seen.degraded?.reason}`];
     return [];

@@ -57,7 +57,8 @@ export type WitnessState =
 /** An operator's permission for the first start of a new node (verb `init`). */
 export interface Permission {
   node: string;
-  /** ISO 8601. After it the permission is void. */
+  /** ISO 8601. Before `since` and after `expires` the permission is void. */
+  since: string;
   expires: string;
 }
 

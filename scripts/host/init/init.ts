@@ -78,8 +78,9 @@ export async function init(document: LightningdDocument, surveys: Survey[], say:
   if (unfinished) say("going on with a first start that was permitted before");
   else nothingExists(document, surveys);
   await requireMounts(document);
-  const expires = new Date(Date.now() + PERMISSION_HOURS * 3_600_000).toISOString();
-  await writePermission({ node: document.node, expires });
+  const now = Date.now();
+  const expires = new Date(now + PERMISSION_HOURS * 3_600_000).toISOString();
+  await writePermission({ node: document.node, since: new Date(now).toISOString(), expires });
   if (!unfinished) await audit("first start permitted", { node: document.node, expires });
   if (hasSqliteWallet(document)) await prepareMain(document);
   say("starting lightningd for the first time");
