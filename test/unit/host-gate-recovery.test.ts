@@ -18,6 +18,7 @@ import {
   mark,
   mixed,
   NODE_ID,
+  NOW,
   noSecret,
   OTHER_ID,
   observed,
@@ -53,6 +54,27 @@ for (const [title, seen, message] of RESTORE)
   test(`refuses to restore the replica ${title}`, (t) => {
     t.throws(() => mayRestoreReplica(observed(seen)), { message });
   });
+
+const withoutWitness = (since: string, until: string) => ({
+  subject: "witness" as const,
+  reason: "third burned down",
+  since,
+  until,
+});
+
+test("a witness that is dead keeps no replica from being restored once an operator has said so, and the others' marks count", (t) => {
+  const degraded = withoutWitness(NOW, "2026-11-24T00:00:00.000Z");
+  const seen = observed({ main: absent, witnesses: [mark(100), silent], degraded });
+  t.is(mayRestoreReplica(seen).version, 100);
+  t.throws(() => mayRestoreReplica({ ...seen, degraded: undefined }), {
+    message: /RESTORE-WITNESS-SILENT.*degrade witness.*vault \(100\)/s,
+  });
+  t.throws(() => mayRestoreReplica({ ...seen, witnesses: [mark(101), silent] }), { message: /RESTORE-ROLLED-BACK/ });
+  t.throws(() => mayRestoreReplica({ ...seen, witnesses: [silent] }), { message: /RESTORE-WITNESS-SILENT/ });
+  t.throws(() => mayRestoreReplica({ ...seen, degraded: withoutWitness("2026-11-22T00:00:00.000Z", NOW) }), {
+    message: /RESTORE-WITNESS-SILENT/,
+  });
+});
 
 test("main may be copied over a replica that is missing, damaged, older or another node's", (t) => {
   for (const replica of [absent, damaged, mixed, unreadable, wallet(5), wallet(500, { nodeId: OTHER_ID })])

@@ -1,5 +1,5 @@
 /** Whether a repair may be done, from what the gate sees. Pure. @throws {Refusal} */
-import { decide, highestMark } from "../gate/decide.ts";
+import { decide, degradedHolds, highestMark } from "../gate/decide.ts";
 import type { CopyState, Observed } from "../gate/observed.ts";
 import { Refusal } from "../stage.ts";
 
@@ -54,15 +54,18 @@ export function mayRestoreReplica(seen: Observed): Wallet {
       "put this node's own replica back",
     );
   const silent = seen.witnesses.find((witness) => witness.state === "unreachable");
-  if (silent?.state === "unreachable")
+  const highest = highestMark(seen.witnesses);
+  // As at a start: an operator may go on without a witness that is dead, never without any.
+  if (silent?.state === "unreachable" && !(degradedHolds(seen) && highest !== undefined))
     refuse(
       "RESTORE-WITNESS-SILENT",
       `the witness on ${silent.host} does not answer`,
       silent.why,
       "the replica could be older than what the node has acknowledged",
-      `bring ${silent.host} back first`,
+      highest === undefined
+        ? `bring ${silent.host} back first: no other place has a mark`
+        : `bring ${silent.host} back first; if it is dead: ./twofold degrade witness --for 24h --reason …, and repeat; the replica is then held against the mark of ${highest.host} (${highest.mark.dataVersion})`,
     );
-  const highest = highestMark(seen.witnesses);
   if (highest !== undefined && highest.mark.dataVersion > replica.version)
     refuse(
       "RESTORE-ROLLED-BACK",
