@@ -210,6 +210,19 @@ test.serial(
   },
 );
 
+test.serial("refuses to change the journal mode while a gate or a repair holds the start lock", async (t) => {
+  await host.must("systemctl", "stop", "lightningd.service");
+  await host.must("runuser", "-u", "bitcoin", "--", "sqlite3", MAIN, "PRAGMA journal_mode=DELETE");
+  const lock = "/var/lib/twofold/node/start.lock";
+  await host.must("systemd-run", "--unit=holds-the-lock", "flock", lock, "sleep", "infinity");
+  await host.must("sh", "-c", `until ! flock --nonblock ${lock} true; do :; done`);
+  t.regex(await refusal(desired()), /journal-mode[\s\S]*start lock/);
+  t.deepEqual(await header(), ["1", "1"]);
+  await host.must("systemctl", "stop", "holds-the-lock.service");
+  await host.apply(desired());
+  t.deepEqual(await header(), ["2", "2"]);
+});
+
 test.serial(
   "fails with lightningd's own words when it can't live with an option, and a corrected one brings it back",
   async (t) => {

@@ -1,7 +1,7 @@
 /** Changing the journal mode of a wallet file that nobody has open. */
 import { open } from "node:fs/promises";
 import { dirname } from "node:path";
-import type { SqliteNodeDocument } from "../contract.ts";
+import { EXIT, LIGHTNINGD, NODE_STATE, type SqliteNodeDocument } from "../contract.ts";
 import { syncDirectory } from "../files.ts";
 import { otherUsers } from "../gate/processes.ts";
 import { run } from "../process.ts";
@@ -34,7 +34,14 @@ export async function setJournalMode(path: string, document: SqliteNodeDocument)
     );
   // As lightningd's user: files that SQLite makes must not belong to root.
   const sqlite = ["--user", document.user, "--", "sqlite3", "-batch", "-bail", path, `PRAGMA journal_mode=${wanted};`];
-  const { status, stdout, stderr } = await run("runuser", sqlite);
+  const lock = ["--nonblock", "--conflict-exit-code", `${EXIT.temporary}`, NODE_STATE.startLock];
+  const { status, stdout, stderr } = await run("flock", [...lock, "runuser", ...sqlite]);
+  if (status === EXIT.temporary)
+    refuse(
+      `the node's start lock ${NODE_STATE.startLock} is held`,
+      "lightningd, its gate or a repair works on the wallet's files",
+      `systemctl stop ${LIGHTNINGD.unit}, then run this again`,
+    );
   if (status !== 0 || stdout.trim() !== wanted)
     refuse(
       stderr.trim() || `SQLite answered '${stdout.trim()}'`,
