@@ -7,10 +7,12 @@ import { EXIT, LIGHTNINGD, type LightningdDocument } from "../../scripts/host/co
 import { decide } from "../../scripts/host/gate/decide.ts";
 import { parseLocks } from "../../scripts/host/gate/processes.ts";
 import { deriveNodeId, secretKind } from "../../scripts/host/gate/secret.ts";
-import { waitAndDecide } from "../../scripts/host/gate/start.ts";
+import { changedMeanwhile, waitAndDecide } from "../../scripts/host/gate/start.ts";
 import { nothingExists } from "../../scripts/host/init/init.ts";
 import { placesOf } from "../../scripts/host/init/survey.ts";
+import { lightningdConfFiles } from "../../templates/lightningd-conf.ts";
 import { NODE_ID, NOW, observed, unreachable, wallet } from "../fixtures/gate/observed.ts";
+import { lightningdDocument } from "../fixtures/lightningd/document.ts";
 
 const TIMING = { waitMs: 40, mountMs: 0, pollMs: 5 };
 
@@ -60,6 +62,19 @@ test("refuses with a status on which systemd does not start it again", async (t)
     TIMING,
   );
   t.deepEqual(outcome, { status: EXIT.gateRefused });
+});
+
+test("lightningd starts with the config of the document that was checked, not with one that came while the gate waited", async (t) => {
+  const document = lightningdDocument();
+  const [conf] = lightningdConfFiles(document);
+  const config = conf?.path ?? "";
+  const meanwhile = (now: LightningdDocument, text = conf?.content ?? "") =>
+    changedMeanwhile(document, config, { document: async () => now, config: async () => text });
+  t.is(await meanwhile(document), undefined);
+  t.is(await meanwhile(document, `${conf?.content}# of no matter\nalias=x\n`), undefined);
+  t.regex((await meanwhile({ ...document, node: "bob" })) ?? "", /was replaced since this gate read it/);
+  const other = conf?.content.replace(/^wallet=.*$/m, "wallet=sqlite3:///srv/elsewhere/lightningd.sqlite3");
+  t.regex((await meanwhile(document, other)) ?? "", /names another wallet than the one that was checked/);
 });
 
 test("degraded mode starts with the config that has no replica", async (t) => {

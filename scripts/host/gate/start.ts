@@ -2,12 +2,16 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
+import { lightningdConfFiles } from "../../../templates/lightningd-conf.ts";
 import { EXIT, hasSqliteWallet, LIGHTNINGD, type LightningdDocument } from "../contract.ts";
+import { canonicalJson } from "../json.ts";
+import { readText } from "../read.ts";
 import { removeScratch } from "./copy.ts";
 import { type Decision, decide } from "./decide.ts";
 import { createObserver } from "./observe.ts";
 import type { Observed } from "./observed.ts";
 import { describeDecision, describeObserved } from "./report.ts";
+import { readGateDocument } from "./state.ts";
 
 const POLL_MS = 1000;
 const PROGRESS_MS = 5000;
@@ -85,5 +89,33 @@ export async function gateStart(document: LightningdDocument, say: (line: string
     await mkdir(LIGHTNINGD.runtimeDirectory, { recursive: true }).catch(() => {});
     await writeFile(GATE_RECORD, `${JSON.stringify({ at: new Date().toISOString(), ...decision })}\n`).catch(() => {});
   };
-  return waitAndDecide(createObserver(document, say), say, record, timing);
+  const outcome = await waitAndDecide(createObserver(document, say), say, record, timing);
+  if ("status" in outcome) return outcome;
+  const changed = await changedMeanwhile(document, outcome.config);
+  if (changed === undefined) return outcome;
+  say(`gate: not yet (CONFIG_CHANGED): ${changed}; systemd starts it again and it asks anew`);
+  return { status: EXIT.temporary };
 }
+
+const FILES = { document: readGateDocument, config: readText };
+
+/**
+ * A gate may wait for minutes, and an `up` in that time puts another config in place, which lightningd would start with unchecked.
+ * @returns in words what is not as it was checked
+ */
+export async function changedMeanwhile(
+  document: LightningdDocument,
+  config: string,
+  read: typeof FILES = FILES,
+): Promise<string | undefined> {
+  if (canonicalJson(await read.document()) !== canonicalJson(document))
+    return `${LIGHTNINGD.gateDocument} was replaced since this gate read it`;
+  const rendered = lightningdConfFiles(document).find(({ path }) => path === config)?.content ?? "";
+  const found = placesIn((await read.config(config)) ?? "");
+  return found === placesIn(rendered)
+    ? undefined
+    : `${config} names another wallet than the one that was checked; if no pulumi up is at work on it, ./twofold repair puts it right`;
+}
+
+/** The lines that say on which files lightningd runs. */
+const placesIn = (config: string) => config.match(/^(?:network|lightning-dir|wallet)=.*$/gm)?.join("\n") ?? "";
