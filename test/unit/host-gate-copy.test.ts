@@ -11,13 +11,15 @@ import {
   truncateSync,
   writeFileSync,
 } from "node:fs";
-import { tmpdir } from "node:os";
+import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import test, { type ExecutionContext } from "ava";
+import { copiesAside } from "../../scripts/host/gate/aside.ts";
 import {
   checkNeeded,
   fingerprint,
+  hasNoReflinks,
   parseWallet,
   readCopy,
   readFailure,
@@ -26,6 +28,7 @@ import {
 } from "../../scripts/host/gate/copy.ts";
 import { peekReplica } from "../../scripts/host/gate/peek.ts";
 import { NODE_ID } from "../fixtures/gate/observed.ts";
+import { lightningdDocument } from "../fixtures/lightningd/document.ts";
 
 function scratch(t: ExecutionContext): string {
   const directory = mkdtempSync(join(tmpdir(), "twofold-copy-"));
@@ -176,7 +179,9 @@ function volumeWithWallet(t: ExecutionContext): { mount: string; path: string } 
 
 test("a wallet on a volume that became read-only is unreachable and not damaged, also beside what a killed read left", async (t) => {
   const { mount, path } = volumeWithWallet(t);
-  mkdirSync(join(mount, ".twofold-read-left"));
+  // By process number 0, which no process has.
+  const left = `.twofold-read-${hostname()}-${readFileSync("/proc/sys/kernel/random/boot_id", "latin1").slice(0, 8)}-0-left`;
+  mkdirSync(join(mount, left));
   t.is((await readCopy(path, "none")).state, "wallet");
   execFileSync("mount", ["-o", "remount,ro", mount]);
   await removeScratch(path);
@@ -255,12 +260,18 @@ test("a wallet as its clean stop left it is not checked, one changed since page 
   t.is(checkNeeded(undefined, await walletFingerprint(path)), "full");
   // In WAL mode a killed daemon's commits may all be in the -wal, with the database untouched.
   writeFileSync(`${path}-wal`, "x");
-  t.is(checkNeeded(closed, await walletFingerprint(path)), "quick");
+  t.is(checkNeeded(closed, await walletFingerprint(path)), "full", "a small one is checked in a moment");
+  const large = async () => {
+    const found = await walletFingerprint(path);
+    return { ...found, database: found.database && { ...found.database, bytes: `${2 ** 30}` } };
+  };
+  t.is(checkNeeded(closed, await large()), "quick");
   rmSync(`${path}-wal`);
   const database = new DatabaseSync(path);
   database.exec("UPDATE vars SET intval = 6 WHERE name = 'data_version'");
   database.close();
-  t.is(checkNeeded(closed, await walletFingerprint(path)), "quick");
+  t.is(checkNeeded(closed, await walletFingerprint(path)), "full");
+  t.is(checkNeeded(closed, await large()), "quick");
   copyFileSync(path, `${path}.other`);
   renameSync(`${path}.other`, path);
   t.is(checkNeeded(closed, await walletFingerprint(path)), "full");
@@ -273,6 +284,46 @@ test("a peek returns versions and fingerprint of a replica while it is written t
   const peek = await peekReplica(path, { check: "full" });
   t.like(peek.copy, { state: "wallet", version: 9 });
   t.deepEqual(peek.fingerprint, await fingerprint(path));
+});
+
+test("copies that were put aside beside main and replica are found with their versions, the live files are not among them", async (t) => {
+  const [main, replica] = [join(scratch(t), "lightningd.sqlite3"), join(scratch(t), "lightningd.sqlite3")];
+  for (const path of [main, replica]) makeWallet(path, "wal", 100).close();
+  mkdirSync(`${main}.replaced-2026-11-23`);
+  const kept = join(`${main}.replaced-2026-11-23`, "lightningd.sqlite3");
+  makeWallet(kept, "wal", 104).close();
+  makeWallet(`${replica}.older`, "wal", 7).close();
+  writeFileSync(`${replica}.older-wal`, "no log");
+  writeFileSync(`${main}.txt`, "no wallet");
+  const wallet = { ...lightningdDocument().wallet, main, replica: { path: replica, peek: { kind: "local" as const } } };
+  t.deepEqual(await copiesAside({ ...lightningdDocument(), wallet }), [
+    { path: kept, version: 104 },
+    { path: `${replica}.older`, version: 7 },
+  ]);
+});
+
+test("a peek removes what a killed one left, and nothing that another process or host is at work in", async (t) => {
+  const directory = scratch(t);
+  const path = join(directory, "lightningd.sqlite3");
+  makeWallet(path, "wal", 9).close();
+  const boot = readFileSync("/proc/sys/kernel/random/boot_id", "latin1").slice(0, 8);
+  const [killed, rebooted] = [`${hostname()}-${boot}-0-killed`, `${hostname()}-00000000-${process.pid}-before`];
+  const others = [`${hostname()}-${boot}-${process.pid}-working`, `vault-of-another-${boot}-0-working`];
+  for (const name of [killed, rebooted, ...others]) mkdirSync(join(directory, `.twofold-read-${name}`));
+  await peekReplica(path, {});
+  t.deepEqual(
+    readdirSync(directory)
+      .filter((name) => name.startsWith(".twofold-read-"))
+      .sort(),
+    others.map((name) => `.twofold-read-${name}`).sort(),
+  );
+});
+
+test("a place that fails is not read by a second name for the very file, as a filesystem without reflinks is", (t) => {
+  const failed = (code: string) => hasNoReflinks(Object.assign(new Error(code), { code }));
+  for (const code of ["ENOTSUP", "EXDEV", "EINVAL", "ENOTTY"]) t.true(failed(code), code);
+  for (const code of ["ENOSPC", "EDQUOT", "EIO", "EROFS", "EACCES"]) t.false(failed(code), code);
+  t.false(hasNoReflinks(new Error("no errno")));
 });
 
 test("fails on values of vars that are no version and no node id", (t) => {

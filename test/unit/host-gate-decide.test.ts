@@ -377,6 +377,19 @@ test("a file that can't be read has a way on, and one whose place is not there h
   t.notRegex(fix(observed({ main: unreachable })), /twofold/);
 });
 
+test("a refusal of a main that was rolled back names the copies that were put aside, the newest first", (t) => {
+  const fix = (aside: Observed["aside"]) => {
+    const decision = decide(observed({ witnesses: [mark(105)], ...(aside ? { aside } : {}) }));
+    return decision.verdict === "refuse" ? decision.fix : "";
+  };
+  const aside = [
+    { path: "/srv/lightningd.sqlite3.replaced-1/lightningd.sqlite3", version: 105 },
+    { path: "/srv/lightningd.sqlite3.old", version: 7 },
+  ];
+  t.regex(fix(aside), /put aside were 105 at \/srv\/lightningd\.sqlite3\.replaced-1.*, 7 at /);
+  t.regex(fix([]), /beside main and replica none was put aside/);
+});
+
 test("one of several marks that is missing is said loudly, with the mark that main was held against", (t) => {
   const decision = decide(observed({ witnesses: [mark(98, "alice"), { host: "vault", state: "missing" }] }));
   t.is(decision.verdict, "start");

@@ -5,8 +5,9 @@
  * leave every byte as it is, so SQLite gets a copy to work on: database, journal and -wal, never the -shm (it holds nothing).
  */
 import { execFile } from "node:child_process";
-import { constants, type Stats } from "node:fs";
+import { constants, existsSync, readFileSync, type Stats } from "node:fs";
 import { copyFile, link, mkdtemp, open, readdir, rm, stat } from "node:fs/promises";
+import { hostname } from "node:os";
 import { basename, dirname, join } from "node:path";
 import { promisify } from "node:util";
 import type { JournalMode } from "../contract.ts";
@@ -19,7 +20,14 @@ const run = promisify(execFile);
 /** Suffixes of the files that recovery needs (sqlite.org/fileformat.html, "The Rollback Journal", "The Write-Ahead Log"). */
 export const JOURNAL_SUFFIXES = ["-journal", "-wal"] as const;
 export const JOURNAL_MODES: readonly JournalMode[] = ["wal", "delete"];
-const SCRATCH = ".twofold-read-";
+
+/**
+ * Names the process that works in it, so that what a killed one has left can be told from what another one is at work in. With the host's
+ * name, because two hosts read in one directory, and the boot's, after which another process has the number.
+ */
+const scratchPrefix = (pid: number | "") => `.twofold-read-${hostname()}-${bootId().slice(0, 8)}-${pid}`;
+const OF_THIS_HOST = `.twofold-read-${hostname()}-`;
+const bootId = () => readFileSync("/proc/sys/kernel/random/boot_id", "latin1");
 
 /**
  * "none": the versions only. "quick": `PRAGMA quick_check` too, every page's structure, about 1.3 s for each GB in memory. "full":
@@ -62,14 +70,18 @@ export async function walletFingerprint(path: string): Promise<WalletFingerprint
  * How thoroughly a file has to be looked at.
  *
  * As a clean stop left it: not again; its disk's checksums and scrubs watch over bits at rest. The same file changed since, as every
- * crash leaves it: page by page, because a node that stands still for minutes loses money too, and what a crash can tear is found there. A file
- * that came from elsewhere, by a restore or an operator's hand: wholly.
+ * crash leaves it: wholly if it is small, else page by page, because a node that stands still for minutes loses money too, and what a crash
+ * can tear is found there. A file that came from elsewhere, by a restore or an operator's hand: wholly.
  */
 export function checkNeeded(closed: Fingerprint | undefined, found: WalletFingerprint | undefined): Check {
   if (closed === undefined || found?.database === undefined || found.database.inode !== closed.inode) return "full";
-  if (found.journals.some((journal) => journal !== undefined)) return "quick";
-  return sameFingerprint(closed, found.database) ? "none" : "quick";
+  const asClosed = found.journals.every((journal) => journal === undefined) && sameFingerprint(closed, found.database);
+  if (asClosed) return "none";
+  return Number(found.database.bytes) <= SMALL ? "full" : "quick";
 }
+
+/** Bytes up to which the full check of a file takes about a second, so that a crash costs no more. */
+const SMALL = 64 * 2 ** 20;
 
 /**
  * Errors of a place that is not there at the moment: a dead network mount, a disk that fails or is gone, and a volume that nothing can be
@@ -135,7 +147,7 @@ async function tryToRead(path: string, check: Check): Promise<CopyState> {
 
 async function readExisting(path: string, found: Stats, check: Check): Promise<CopyState> {
   if (found.size === 0 && !(await hasJournal(path))) return { state: "blank", path, journalMode: undefined };
-  const scratch = await mkdtemp(join(dirname(path), SCRATCH));
+  const scratch = await mkdtemp(join(dirname(path), `${scratchPrefix(process.pid)}-`));
   try {
     const { file, readOnly } = await duplicate(path, scratch, JOURNAL_SUFFIXES);
     const wallet = await asked(() => queryWallet(file, readOnly));
@@ -209,8 +221,10 @@ async function duplicate(
   try {
     await copyFile(path, file, constants.COPYFILE_FICLONE_FORCE);
     return { file, readOnly: false };
-  } catch {
+  } catch (error) {
     await rm(file, { force: true });
+    // Of a place that fails, or has no room, a second name would be one for a file that may be in use, and no copy of it.
+    if (!hasNoReflinks(error)) throw error;
   }
   const journal = await stat(`${file}-journal`).catch(ignoreAbsence);
   if (journal !== undefined && journal.size > 0) {
@@ -220,6 +234,10 @@ async function duplicate(
   await link(path, file);
   return { file, readOnly: true };
 }
+
+/** What a filesystem without reflinks answers (ioctl_ficlone(2)); one over FUSE does not know the request. */
+const NO_REFLINKS = new Set(["ENOTSUP", "EOPNOTSUPP", "EXDEV", "EINVAL", "ENOTTY", "ENOSYS"]);
+export const hasNoReflinks = (error: unknown) => NO_REFLINKS.has(codeOf(error) ?? "");
 
 /** Bytes of a file that SQLite may map: more than any wallet has, and below SQLite's own limit of 2 GiB less 64 KiB it takes what it can. */
 const MAPPED = 2 ** 31;
@@ -336,11 +354,19 @@ export async function settleCopy(path: string, journalMode: JournalMode): Promis
 }
 
 /**
- * Removes what a read that was killed has left beside the file, as far as the volume can be written to: if it can't, the read itself
- * says so. The caller holds the start lock.
+ * Removes what a read that was killed on this host has left beside the file, as far as the volume can be written to: if it can't, the read
+ * itself says so.
  */
 export async function removeScratch(path: string): Promise<void> {
   const directory = dirname(path);
   for (const entry of await readdir(directory).catch(() => []))
-    if (entry.startsWith(SCRATCH)) await rm(join(directory, entry), { recursive: true, force: true }).catch(() => {});
+    if (entry.startsWith(OF_THIS_HOST) && !isAtWork(entry))
+      await rm(join(directory, entry), { recursive: true, force: true }).catch(() => {});
+}
+
+function isAtWork(scratch: string): boolean {
+  const thisBoot = scratchPrefix("");
+  return (
+    scratch.startsWith(thisBoot) && existsSync(join("/proc", `${Number.parseInt(scratch.slice(thisBoot.length), 10)}`))
+  );
 }

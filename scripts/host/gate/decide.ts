@@ -347,7 +347,7 @@ function nothingWasRolledBack(seen: Observed): Decision | undefined {
       "ROLLED_BACK",
       `main has data_version ${main.version}, ${replicaWords(seen.replica)}, the witness on ${highest.host} has seen ${highest.mark.dataVersion} (${highest.mark.source}, ${highest.mark.at})`,
       "main is older than what the node has acknowledged: an old state makes the peer take all the money",
-      `find a copy with data_version ${highest.mark.dataVersion} or more (./twofold status shows every copy); if there is none, keep the node stopped and recover with emergencyrecover`,
+      `find a copy with data_version ${highest.mark.dataVersion} or more (./twofold status shows every copy)${asideWords(seen.aside)}; if there is none, keep the node stopped and recover with emergencyrecover`,
     );
   const unreachable = seen.witnesses.find((witness) => witness.state === "unreachable");
   if (unreachable !== undefined && !(degradedHolds(seen) && highest !== undefined))
@@ -470,6 +470,13 @@ function markWords(seen: Observed): string | undefined {
 function replicaWords(replica: CopyState | undefined): string {
   if (replica === undefined) return "no replica is declared";
   return replica.state === "wallet" ? `the replica ${replica.version}` : `the replica is ${replica.state}`;
+}
+
+/** An operator who has lost the newest state looks for it under stress. */
+function asideWords(aside: Observed["aside"]): string {
+  if (aside === undefined) return "";
+  if (aside.length === 0) return "; beside main and replica none was put aside";
+  return `; put aside were ${aside.map(({ path, version }) => `${version} at ${path}`).join(", ")}`;
 }
 
 function witnessNotes(seen: Observed): string[] {

@@ -16,7 +16,9 @@ import { parseMark } from "../witness/mark.ts";
 import { askPeer, PeerRefused, PeerUnreachable } from "../witness/peer.ts";
 import { readStopRecord } from "../witness/stop.ts";
 import { readMark } from "../witness/store.ts";
+import { copiesAside } from "./aside.ts";
 import { checkNeeded, type Fingerprint, JOURNAL_SUFFIXES, readCopy, readLive, walletFingerprint } from "./copy.ts";
+import { highestMark } from "./decide.ts";
 import { notMounted } from "./mounts.ts";
 import type { CopyState, Observed, WitnessState } from "./observed.ts";
 import { type PeekRequest, parsePeek, peekReplica } from "./peek.ts";
@@ -134,7 +136,10 @@ async function observe(
     replicaPath !== undefined && isThere(replicaPath) ? freeBytes(replicaPath) : undefined,
   ]);
   const now = new Date().toISOString();
+  const marked = highestMark(witnesses)?.mark.dataVersion ?? 0;
+  const rolledBack = hasSqliteWallet(document) && main.state === "wallet" && marked > main.version;
   return {
+    ...(rolledBack ? { aside: await copiesAside(document) } : {}),
     ...{ node, user, now, unmounted, others, main, replica, secret, witnesses, permission, degraded },
     journalMode: wallet.journalMode,
     remoteReplicaMount: remoteReplicaMount(document),
@@ -234,8 +239,11 @@ function walletFiles({ wallet }: SqliteNodeDocument): string[] {
   ]);
 }
 
-/** Bytes from which a full check is announced, since it takes longer than a second. */
-const LARGE = 256 * 2 ** 20;
+const mebibytes = (bytes: number) => `${Math.ceil(bytes / 2 ** 20)} MiB`;
+const IN_WORDS = {
+  quick: "every page is checked (quick_check), and not the indexes, which would take about 13 s for each GB",
+  full: "all of it is checked (integrity_check)",
+} as const;
 
 /** Waiting for one thing must not check another one again and again: a file that nobody has touched is not read twice. */
 function rememberingReader(say: Say): (path: string, closed: Fingerprint | undefined) => Promise<CopyState> {
@@ -247,8 +255,8 @@ function rememberingReader(say: Say): (path: string, closed: Fingerprint | undef
     if (files !== undefined && before?.files === key) return before.state;
     const check = checkNeeded(closed, files);
     const size = Number(files?.database?.bytes ?? 0);
-    if (check === "full" && size > LARGE)
-      say(`gate: checking all of ${path} (${Math.round(size / 2 ** 20)} MiB): it is not as a clean stop has left it`);
+    if (check !== "none")
+      say(`gate: ${path} (${mebibytes(size)}) is not as a clean stop has left it: ${IN_WORDS[check]}`);
     const state = await readCopy(path, check);
     if (state.state === "wallet") known.set(path, { files: key, state });
     return state;

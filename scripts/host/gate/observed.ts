@@ -71,6 +71,12 @@ export interface Degraded {
   until: string;
 }
 
+/** A copy of the wallet that lies beside main or replica and is neither. */
+export interface AsideCopy {
+  path: string;
+  version: number;
+}
+
 export interface Observed {
   node: string;
   journalMode: JournalMode;
@@ -94,6 +100,8 @@ export interface Observed {
   identity: string | undefined;
   permission: Permission | undefined;
   degraded: Degraded | undefined;
+  /** Looked for only if a witness has seen more than main has; the newest first. */
+  aside?: AsideCopy[];
   /** Of a wallet in PostgreSQL; `main` is then its database. */
   cluster?: ClusterSeen;
 }

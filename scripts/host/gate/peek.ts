@@ -8,6 +8,7 @@ import {
   type Fingerprint,
   JOURNAL_MODES,
   readCopy,
+  removeScratch,
   walletFingerprint,
 } from "./copy.ts";
 import type { CopyState } from "./observed.ts";
@@ -45,6 +46,8 @@ function parseRequest(value: unknown): PeekRequest {
 /** Runs on the replica's host. A replica under load is copied again until nothing was written meanwhile. */
 export async function peekReplica(path: string, input: unknown): Promise<Peek> {
   const { closed, check, digest } = parseRequest(input);
+  // The connection's end ends a peek, whatever it was at.
+  await removeScratch(path);
   for (let tries = 1; ; tries++) {
     const before = await walletFingerprint(path);
     const copy = await readCopy(path, check ?? checkNeeded(closed, before));
