@@ -156,8 +156,11 @@ test.serial("waits for a replica whose volume became read-only", async (t) => {
 test.serial("a full replica stops lightningd, with nothing lost and nothing started against it", async (t) => {
   const free = await fillDisk(vault(), wallet.replica.mount);
   await wallet.writeToTheEnd("full");
+  await wallet.ended();
+  await wallet.stop();
+  // Main has the commit that the replica had no room for.
+  await wallet.waitsWith("REPLICA_NO_SPACE");
   await free();
-  await wallet.start();
   await wallet.nothingIsLost();
   t.pass();
 });

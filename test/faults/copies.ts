@@ -6,8 +6,8 @@ import { replicaDirectoryOnItsHost } from "../../components/topology/documents/r
 import { DATABASE_FILE, mainDatabase, networkDirectory, replicaHost } from "../../components/topology/places.ts";
 import type { Topology } from "../../components/topology/schema.ts";
 import { readWallet, type WalletContent } from "../helpers/lightningd-wallet.ts";
-import type { Machine } from "./machine.ts";
-import { withVolume } from "./power.ts";
+import type { Disk, Machine } from "./machine.ts";
+import { withSurvivors, withVolume } from "./power.ts";
 
 export interface Copy extends WalletContent {
   /** A rollback journal that the next reader has to roll back. */
@@ -54,13 +54,19 @@ async function at<T>({ host, mount }: Place, path: string, read: (path: string) 
 }
 
 /** What a reader would find that recovers the database from its journals. */
-export function readCopy(place: Place): Promise<Copy> {
-  return at(place, place.path, (path) => ({
-    ...readWallet(path),
-    hotJournal: startsWithMagic(`${path}-journal`),
-    wal: existsSync(`${path}-wal`) && statSync(`${path}-wal`).size > 0,
-  }));
-}
+export const readCopy = (place: Place): Promise<Copy> => at(place, place.path, copyAt);
+
+/** The same of a place whose disk `pulled` is gone, from the others alone; the host is off after it. */
+export const readSurvivor = (place: Place, pulled: Disk): Promise<Copy> =>
+  withSurvivors(place.host, place.mount, pulled, async (root) =>
+    copyAt(join(root, place.path.slice(place.mount.length))),
+  );
+
+const copyAt = (path: string): Copy => ({
+  ...readWallet(path),
+  hotJournal: startsWithMagic(`${path}-journal`),
+  wal: existsSync(`${path}-wal`) && statSync(`${path}-wal`).size > 0,
+});
 
 /** A zeroed or absent header is a journal that was finished. */
 function startsWithMagic(path: string): boolean {

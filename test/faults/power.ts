@@ -105,6 +105,47 @@ export async function withVolume<T>(host: Machine, mount: string, read: (root: s
   }
 }
 
+/**
+ * What the disks that are left of a volume hold at this instant, as whoever has only them finds it: the host, on until now, is killed, since one
+ * kernel mounts one filesystem once, and a snapshot of the other disks' images is mounted degraded and read-only.
+ */
+export async function withSurvivors<T>(
+  host: Machine,
+  mount: string,
+  pulled: Disk,
+  read: (root: string) => Promise<T>,
+): Promise<T> {
+  const store = join(host.lab.facts.directory, "store");
+  const snapshot = join(store, `pull-${randomBytes(4).toString("hex")}`);
+  const survivors = volumeAt(host, mount).disks.filter(({ name }) => name !== pulled.name);
+  await local("btrfs", "--quiet", "subvolume", "snapshot", join(store, "disks"), snapshot);
+  const loops: string[] = [];
+  try {
+    await killHost(host);
+    await forgetDisks(volumeAt(host, mount).disks);
+    for (const { file } of survivors)
+      loops.push(await local("losetup", "--find", "--show", join(snapshot, basename(file))));
+    const root = await mkdtemp(join(tmpdir(), "twofold-survivors-"));
+    try {
+      await local("btrfs", "device", "scan", ...loops);
+      await local("mount", "-o", "ro,degraded", loops[0] ?? "", root);
+      try {
+        return await read(root);
+      } finally {
+        await local("umount", root);
+      }
+    } finally {
+      await rmdir(root);
+    }
+  } finally {
+    for (const device of loops) {
+      await runProgram("btrfs", ["device", "scan", "--forget", device]);
+      await local("losetup", "--detach", device);
+    }
+    await local("btrfs", "--quiet", "subvolume", "delete", snapshot);
+  }
+}
+
 function volumeAt(host: Machine, mount: string): Volume {
   const found = host.volumes.find((volume) => volume.mount === mount);
   if (found === undefined) throw new Error(`${host.name} has no volume at ${mount}`);

@@ -134,6 +134,20 @@ test.serial("a clean stop is recorded exactly on both hosts, and the next start 
   t.truthy(record.main);
   t.truthy(record.replica, "the replica is not recorded, so each start would check it wholly");
   t.is((await gate(pair)).decision.code, "COPIES_AGREE");
+  // What a check would find: a page is spoiled, and by size, inode and time each file is the one that was closed.
+  for (const [host, path] of [
+    [pair.vault, REPLICA_ON_VAULT],
+    [pair.alice, MAIN],
+  ] as const) {
+    await host.must("cp", "--preserve=all", path, "/root/closed");
+    const last = Number(await host.must("stat", "--format=%s", path)) / 4096 - 1;
+    await host.must("dd", "if=/dev/urandom", `of=${path}`, "bs=4096", `seek=${last}`, "count=1", "conv=notrunc");
+    await host.must("touch", "--reference=/root/closed", path);
+    t.is((await gate(pair)).decision.code, "COPIES_AGREE", `${path} was checked`);
+    await host.must("touch", path);
+    t.regex((await gate(pair)).decision.code, /_DAMAGED$/, `nothing is wrong with ${path}, so this proves nothing`);
+    await host.must("cp", "--preserve=all", "/root/closed", path);
+  }
 });
 
 test.serial("a node that was killed starts again by itself, with every invoice", async (t) => {

@@ -16,6 +16,7 @@ import {
   type Place,
   placesOf,
   readCopy,
+  readSurvivor,
   writesReplica,
 } from "../faults/copies.ts";
 import { meetsErrors, pullDisk, returnDisk, scrubVolume } from "../faults/disks.ts";
@@ -125,6 +126,11 @@ interface Made {
   bringBack: () => Promise<void>;
 }
 
+interface Pulled extends Made {
+  /** Main as the disks that are left have it. */
+  survivor: Copy;
+}
+
 const FIRST_SECONDS = 60;
 const GATE_SECONDS = 120;
 const ANSWER_SECONDS = 60;
@@ -232,7 +238,8 @@ export class Campaign {
     try {
       const goOn = await this.#reach(cut, recorder);
       const since = Date.now();
-      const made = cut.fault === "disk pull" ? await this.#pull(recorder, cut) : await this.#make(cut.fault);
+      const pulled = cut.fault === "disk pull" ? await this.#pull(recorder, cut) : undefined;
+      const made = pulled ?? (await this.#make(cut.fault as Exclude<Fault, "disk pull">));
       goOn();
       stopped = true;
       await recorder.stop();
@@ -240,9 +247,9 @@ export class Campaign {
       const last = before.at(-1);
       const acknowledged = before.map(({ label }) => label);
       const judged =
-        cut.fault === "disk pull"
-          ? await this.#judgeRunning(acknowledged)
-          : await this.#judge(cut, acknowledged, since, made);
+        pulled === undefined
+          ? await this.#judge(cut, acknowledged, since, made)
+          : await this.#judgeSurvivor(pulled, acknowledged);
       const outcome: Outcome = {
         cut,
         ...judged,
@@ -328,8 +335,8 @@ export class Campaign {
     }
   }
 
-  /** RAID-1 goes on without one disk. It is returned and brought up to date in the end. */
-  async #pull(recorder: Recorder, cut: Cut): Promise<Made> {
+  /** RAID-1 goes on without one disk, and what it acknowledges meanwhile is on the other. The host is off after it. */
+  async #pull(recorder: Recorder, cut: Cut): Promise<Pulled> {
     const { node, main } = this;
     const disk = node.volumes.find(({ mount }) => mount === main.mount)?.disks.at(-1);
     if (disk === undefined) throw new Error("main's volume has no disk");
@@ -351,17 +358,35 @@ export class Campaign {
       }
     }
     if ((await lightningd(node)) !== pid) throw new Error("lightningd did not go on without the disk");
-    await returnDisk(disk);
-    await scrubVolume(node, main.mount);
-    return { bringBack: async () => {} };
+    const wanted = [...this.#standing, ...recorder.acknowledged.map(({ label }) => label)];
+    const survivor = await readSurvivor(main, disk);
+    const labels = new Set(survivor.labels);
+    const lost = wanted.filter((label) => !labels.has(label));
+    if (lost.length > 0) throw new Error(`the disk that was left does not have ${tell(lost)}`);
+    return {
+      survivor,
+      bringBack: async () => {
+        await returnDisk(disk);
+        await powerOn([node]);
+      },
+    };
   }
 
-  async #judgeRunning(acknowledged: string[]): Promise<Omit<Outcome, "cut" | "sinceAcknowledged" | "seconds">> {
+  /** Nothing is lost on the disk that was left; the other one is returned and brought up to date, and the node has all that it told anybody. */
+  async #judgeSurvivor(
+    { survivor, bringBack }: Pulled,
+    acknowledged: string[],
+  ): Promise<Omit<Outcome, "cut" | "sinceAcknowledged" | "seconds">> {
     for (const label of acknowledged) this.#standing.add(label);
+    const since = Date.now();
+    await bringBack();
+    const gate = await gateDecides(this.node, since, GATE_SECONDS);
+    if (gate.verdict !== "start") throw new Error(`the gate said ${gate.code} after the disk was returned`);
     const labels = new Set(await nodeAnswers(this.node, this.topology, ANSWER_SECONDS));
     const lost = [...this.#standing].filter((label) => !labels.has(label));
-    if (lost.length > 0) throw new Error(`the running node lost ${tell(lost)}`);
-    return { main: undefined, replica: undefined, gate: undefined, lost, lostByMain: lost };
+    if (lost.length > 0) throw new Error(`the node lost ${tell(lost)} with the disk`);
+    await scrubVolume(this.node, this.main.mount);
+    return { main: survivor, replica: undefined, gate, lost, lostByMain: lost };
   }
 
   async #judge(
@@ -393,7 +418,7 @@ export class Campaign {
       throw new Error(
         `the gate said ${gate.code}, expected ${expected}: main ${main.dataVersion}, replica ${replica?.dataVersion}`,
       );
-    if (gate.verdict === "refuse") await this.#restore(before);
+    if (gate.verdict === "refuse") await this.#repair(gate, main, before);
     const labels = new Set(await nodeAnswers(this.node, this.topology, ANSWER_SECONDS));
     const gone = [...this.#standing].filter((label) => !labels.has(label));
     if (gone.length > 0) throw new Error(`the node was started without ${tell(gone)}`);
@@ -426,13 +451,18 @@ export class Campaign {
     return behind === 0 ? "COPIES_AGREE" : behind === 1 ? "REPLICA_BEHIND" : "REPLICA_ANEW";
   }
 
-  /** After a refusal nothing was touched; the verb that it points to brings the node back. */
-  async #restore(before: Record<string, string>): Promise<void> {
+  /** After a refusal nothing was touched; the verb that the survival table names for it brings the node back. */
+  async #repair(gate: Verdict, main: Copy, before: Record<string, string>): Promise<void> {
     const after = await fingerprintOf(this.topology, this.main, this.#replica);
     const changed = Object.keys(before).filter((file) => before[file] !== after[file]);
     if (changed.length > 0) throw new Error(`the gate refused, and yet ${changed.join(", ")} changed`);
-    const restored = await this.lab.verb("restore", "replica");
-    if (restored.status !== 0) throw new Error(`restore replica: ${restored.stdout}${restored.stderr}`);
+    // Every copy has lost the commit that a mark has seen: no copy is newer than main.
+    const verb =
+      gate.code === "ROLLED_BACK"
+        ? ["witness", "rebuild", "--reason", "a power cut took the last commit", "--lower-to", `${main.dataVersion}`]
+        : ["restore", "replica"];
+    const repaired = await this.lab.verb(...verb);
+    if (repaired.status !== 0) throw new Error(`${verb.join(" ")}: ${repaired.stdout}${repaired.stderr}`);
     await this.node.exec("systemctl", "start", "lightningd");
   }
 }
