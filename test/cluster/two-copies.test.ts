@@ -195,6 +195,23 @@ test.serial("[survival:bit-rot] rot on one disk is read past and repaired from t
   await wallet.passed("survival:bit-rot");
 });
 
+test.serial(
+  "rot of a replica on a single disk is waited for as such, and the replica is written anew from main",
+  async (t) => {
+    await wallet.stop();
+    const { replica } = wallet;
+    await corruptBlocks(vault(), replica.mount, replica.path, vault().disk("c"));
+    await wallet.waitsWith("REPLICA_UNREADABLE");
+    await wallet.verb("resync", "replica", "--reason", "its disk is rotten");
+    await vault().exec("btrfs", "device", "stats", "--reset", replica.mount);
+    await wallet.start();
+    await wallet.nothingIsLost();
+    await wallet.stop();
+    await wallet.copiesAgree();
+    t.pass();
+  },
+);
+
 test.serial("both disks swapped: the node starts, since BTRFS knows its disks by what is on them", async (t) => {
   await wallet.stop();
   await killHost(node());

@@ -103,21 +103,69 @@ function ignoreAbsence(error: unknown): undefined {
 }
 
 /** Reads the file at `path`, which nobody writes to. Takes about 20 ms without a check on a filesystem with reflinks. */
-export async function readCopy(path: string, check: Check): Promise<CopyState> {
-  const copy = await tryToRead(path, check);
-  // SQLite calls a file malformed of which a block can't be read (os_unix.c, SQLITE_IOERR_CORRUPTFS), so the file itself is asked.
-  if (copy.state !== "damaged" && !(copy.state === "unreachable" && INPUT_OUTPUT.test(copy.why))) return copy;
-  return (await isRotten(path)) ? { ...copy, state: "unreadable" } : copy;
+export function readCopy(path: string, check: Check): Promise<CopyState> {
+  return whereReachable(path, async () => {
+    const found = await stat(path).catch(ignoreAbsence);
+    if (found === undefined) return { state: "absent", path };
+    if (!found.isFile()) return { state: "damaged", path, why: "it is not a regular file" };
+    if (found.size === 0 && !(await hasJournal(path))) return { state: "blank", path, journalMode: undefined };
+    const scratch = await mkdtemp(join(dirname(path), `${scratchPrefix(process.pid)}-`));
+    try {
+      const copy = await whereReachable(path, () => readInScratch(path, scratch, found, check));
+      if (!couldBeRot(copy)) return copy;
+      // Of the file itself the kernel may have pages that the disk has no more.
+      const rotten = (await isRotten(path)) || (await isRotten(join(scratch, basename(path))));
+      return rotten ? { path, state: "unreadable", why: copy.why } : copy;
+    } finally {
+      await rm(scratch, { recursive: true, force: true });
+    }
+  });
+}
+
+/** What the place answers is a state of the copy, if it is one of {@link UNREACHABLE}. */
+async function whereReachable(path: string, read: () => Promise<CopyState>): Promise<CopyState> {
+  try {
+    return await read();
+  } catch (error) {
+    const code = codeOf(error);
+    if (code !== undefined && UNREACHABLE.has(code))
+      return { state: "unreachable", path, why: error instanceof Error ? error.message : code };
+    throw error;
+  }
+}
+
+async function readInScratch(path: string, scratch: string, found: Stats, check: Check): Promise<CopyState> {
+  const { file, readOnly } = await duplicate(path, scratch, JOURNAL_SUFFIXES);
+  const wallet = await asked(() => queryWallet(file, readOnly));
+  // Recovery may have brought the header back, so it is read after the queries.
+  const mode = readJournalMode(await header(file));
+  if ("why" in wallet) return { path, ...wallet };
+  if (mode === "foreign") return { state: "damaged", path, why: "its header is not SQLite's" };
+  if (mode === "empty" || wallet.state === "blank")
+    return { state: "blank", path, journalMode: mode === "empty" ? undefined : mode };
+  if (check !== "none") {
+    // A file that is read without a check is being written to, or was closed by what has just stopped.
+    const strange = await journalOfAnother(path, scratch, wallet.version);
+    if (strange !== undefined) return { path, ...strange };
+    // After it: what SQLite makes of two databases is often malformed, too, and would be called a fault of the disk.
+    const failed = await asked(() => checkPages(file, readOnly, check));
+    if (failed !== undefined) return { path, ...failed };
+  }
+  return { ...wallet, path, journalMode: mode, bytes: found.size };
 }
 
 /** EIO in the words of SQLite, of Node, and of {@link readFailure}. */
 const INPUT_OUTPUT = /i\/o error|SIGBUS/i;
 
-/** Whether the place is there, and a read of the file's own bytes is what fails. */
+/** SQLite calls a file malformed, too, of which a block can't be read (os_unix.c, SQLITE_IOERR_CORRUPTFS). */
+function couldBeRot(copy: CopyState): copy is Extract<CopyState, { state: "damaged" | "unreachable" }> {
+  return copy.state === "damaged" || (copy.state === "unreachable" && INPUT_OUTPUT.test(copy.why));
+}
+
+/** Whether a read of the file's own bytes, or of its journals', is what fails. */
 async function isRotten(path: string): Promise<boolean> {
   for (const suffix of ["", ...JOURNAL_SUFFIXES]) {
-    // Not blocking, should a pipe be in its place.
-    const file = await open(path + suffix, constants.O_RDONLY | constants.O_NONBLOCK).catch(() => undefined);
+    const file = await open(path + suffix, "r").catch(() => undefined);
     if (file === undefined) continue;
     const chunk = Buffer.alloc(2 ** 20);
     try {
@@ -131,44 +179,6 @@ async function isRotten(path: string): Promise<boolean> {
   return false;
 }
 
-async function tryToRead(path: string, check: Check): Promise<CopyState> {
-  try {
-    const found = await stat(path).catch(ignoreAbsence);
-    if (found === undefined) return { state: "absent", path };
-    if (!found.isFile()) return { state: "damaged", path, why: "it is not a regular file" };
-    return await readExisting(path, found, check);
-  } catch (error) {
-    const code = codeOf(error);
-    if (code !== undefined && UNREACHABLE.has(code))
-      return { state: "unreachable", path, why: error instanceof Error ? error.message : code };
-    throw error;
-  }
-}
-
-async function readExisting(path: string, found: Stats, check: Check): Promise<CopyState> {
-  if (found.size === 0 && !(await hasJournal(path))) return { state: "blank", path, journalMode: undefined };
-  const scratch = await mkdtemp(join(dirname(path), `${scratchPrefix(process.pid)}-`));
-  try {
-    const { file, readOnly } = await duplicate(path, scratch, JOURNAL_SUFFIXES);
-    const wallet = await asked(() => queryWallet(file, readOnly));
-    // Recovery may have brought the header back, so it is read after the queries.
-    const mode = readJournalMode(await header(file));
-    if ("why" in wallet) return { state: wallet.state, path, why: wallet.why };
-    if (mode === "foreign") return { state: "damaged", path, why: "its header is not SQLite's" };
-    if (mode === "empty" || wallet.state === "blank")
-      return { state: "blank", path, journalMode: mode === "empty" ? undefined : mode };
-    // A file that is read without a check is being written to, or was closed by what has just stopped.
-    const strange = check === "none" ? undefined : await journalOfAnother(path, scratch, wallet.version);
-    if (strange !== undefined) return { state: "mixed", path, why: strange };
-    // After it: what SQLite makes of two databases is often malformed, too, and would be called a fault of the disk.
-    const failed = check === "none" ? undefined : await asked(() => checkPages(file, readOnly, check));
-    if (failed !== undefined) return { path, ...failed };
-    return { ...wallet, path, journalMode: mode, bytes: found.size };
-  } finally {
-    await rm(scratch, { recursive: true, force: true });
-  }
-}
-
 async function hasJournal(path: string): Promise<boolean> {
   for (const suffix of JOURNAL_SUFFIXES) {
     const found = await stat(path + suffix).catch(ignoreAbsence);
@@ -178,22 +188,37 @@ async function hasJournal(path: string): Promise<boolean> {
 }
 
 /** What {@link strangeJournal} says of the file at `path`, which has the version `recovered` once its journals are applied. */
-async function journalOfAnother(path: string, scratch: string, recovered: number): Promise<string | undefined> {
+async function journalOfAnother(
+  path: string,
+  scratch: string,
+  recovered: number,
+): Promise<{ state: "mixed" | WalletFailed["state"]; why: string } | undefined> {
   if (!(await hasJournal(path))) return undefined;
   const directory = await mkdtemp(join(scratch, "alone-"));
   const { file, readOnly } = await duplicate(path, directory, []);
+  const alone = await versionAlone(file, readOnly);
+  if (typeof alone === "object") return alone;
   const log = await readLog(`${path}-wal`).catch(ignoreAbsence);
-  return strangeJournal({ alone: await versionAlone(file, readOnly), recovered, log });
+  const why = strangeJournal({ alone, recovered, log });
+  return why === undefined ? undefined : { state: "mixed", why };
 }
 
 /**
  * The version of a database whose journals are not there. SQLite takes a file that a checkpoint was at work on for malformed, since it
  * is shorter than its header says; with this pragma it reads it all the same.
+ * @returns undefined if even so no version can be read, a failure if that says nothing of the file
  */
-async function versionAlone(file: string, readOnly: boolean): Promise<number | undefined> {
+async function versionAlone(file: string, readOnly: boolean): Promise<number | WalletFailed | undefined> {
   const options = ["-cmd", ".dbconfig defensive off", "-cmd", "PRAGMA writable_schema = ON"];
-  const wallet = parseWallet(await sqlite(file, readOnly, WALLET_QUERY, options).catch(() => []));
-  return wallet.state === "wallet" ? wallet.version : undefined;
+  try {
+    const wallet = await queryWallet(file, readOnly, options);
+    return wallet.state === "wallet" ? wallet.version : undefined;
+  } catch (error) {
+    // sqlite3 was not run at all.
+    if (codeOf(error) !== undefined) throw error;
+    const failed = readFailure(error);
+    return failed?.state === "unreachable" ? failed : undefined;
+  }
 }
 
 async function header(path: string): Promise<Uint8Array> {
@@ -278,10 +303,15 @@ async function asked<T>(query: () => Promise<T>): Promise<T | WalletFailed> {
   }
 }
 
-async function queryWallet(file: string, readOnly: boolean): Promise<WalletRead> {
-  const tables = await sqlite(file, readOnly, "SELECT name FROM sqlite_schema WHERE type = 'table' AND name = 'vars'");
+async function queryWallet(file: string, readOnly: boolean, more: string[] = []): Promise<WalletRead> {
+  const tables = await sqlite(
+    file,
+    readOnly,
+    "SELECT name FROM sqlite_schema WHERE type = 'table' AND name = 'vars'",
+    more,
+  );
   if (tables.length === 0) return { state: "blank" };
-  return parseWallet(await sqlite(file, readOnly, WALLET_QUERY));
+  return parseWallet(await sqlite(file, readOnly, WALLET_QUERY, more));
 }
 
 async function checkPages(
