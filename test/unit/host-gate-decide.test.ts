@@ -182,6 +182,12 @@ const ROWS: [string, Observed, string, string][] = [
     "wait",
     "REPLICA_NO_SPACE",
   ],
+  [
+    "waits for room where the replica can't even be read for want of it",
+    observed({ replica: unreachable, replicaFreeBytes: 4096 }),
+    "wait",
+    "REPLICA_NO_SPACE",
+  ],
   ["refuses when the replica is missing in its place", observed({ replica: absent }), "refuse", "REPLICA_MISSING"],
   ["refuses when the replica is empty", observed({ replica: empty }), "refuse", "REPLICA_MISSING"],
   ["refuses a damaged replica", observed({ replica: damaged }), "refuse", "REPLICA_DAMAGED"],

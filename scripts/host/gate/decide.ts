@@ -392,6 +392,13 @@ function replicaIsRight(seen: Observed): Decision {
   const remake = "./twofold resync replica copies main to it, and keeps what is there aside";
   switch (replica.state) {
     case "unreachable":
+      if (seen.replicaFreeBytes !== undefined && seen.replicaFreeBytes < ROOM_TO_READ)
+        return wait(
+          "REPLICA_NO_SPACE",
+          `reading the replica at ${replica.path} needs some room beside it, and ${mebibytes(seen.replicaFreeBytes)} are free: ${replica.why}`,
+          "lightningd would abort at its next commit, which main has then and the replica has no room for",
+          `make room on the replica's volume; ${goOn}`,
+        );
       return replicaOutOfSight(replica);
     case "unreadable":
       return wait(
@@ -460,6 +467,8 @@ function anew(
   return { verdict: "start", code, notes };
 }
 
+/** Bytes that SQLite's shared memory and a copied journal take in the gate's scratch directory. */
+const ROOM_TO_READ = 2 ** 20;
 const mebibytes = (bytes: number) => `${Math.ceil(bytes / 2 ** 20)} MiB`;
 
 function markWords(seen: Observed): string | undefined {
