@@ -136,6 +136,8 @@ function problemsOf(issue: Issue, prefix: PropertyKey[], input: unknown): Proble
         code: "CONFIG_VALUE",
         what: "it cannot be used",
         fix: `write ${issue.message}`,
+        // The schema's own checks say more (what, why).
+        ...(issue.code === "custom" ? (issue.params as Partial<Problem> | undefined) : undefined),
       });
   }
 }

@@ -6,6 +6,7 @@
  */
 import { z } from "zod";
 import { RAID_PROFILES } from "../../scripts/host/contract.ts";
+import { scheduleProblem } from "./cron-schedule.ts";
 
 const name = z
   .string()
@@ -39,9 +40,19 @@ const day = z
   .transform((text) => text.slice(0, 10))
   .pipe(z.iso.date("a day such as 2026-11-20"));
 const sha256 = z.string().regex(/^[0-9a-f]{64}$/, "64 small hexadecimal digits");
+/** Checked whole by {@link scheduleProblem}; the pattern is what editors can do of it. */
 const schedule = z
   .string()
-  .regex(/^([0-9A-Za-z*,/-]+ +){4}[0-9A-Za-z*,/-]+$/, "five cron fields, e.g. '0 0 * * 0' (crontab(5))");
+  .regex(/^([0-9A-Za-z*,/-]+ +){4}[0-9A-Za-z*,/-]+$/, {
+    error: "five cron fields, e.g. '0 0 * * 0' (crontab(5))",
+    abort: true,
+  })
+  .superRefine((text, context) => {
+    const problem = scheduleProblem(text);
+    if (problem === undefined) return;
+    const { what, why, fix } = problem;
+    context.addIssue({ code: "custom", message: fix, params: { what, why } });
+  });
 
 export const volumeSchema = z.strictObject({
   kind: z.literal("btrfs").describe("The filesystem; only btrfs."),

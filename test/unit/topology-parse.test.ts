@@ -211,6 +211,25 @@ const SLIPS: {
     fix: /five cron fields/,
   },
   {
+    title: "an hour that there is not",
+    code: "CONFIG_VALUE",
+    path: "twofold:maintenance.scrub",
+    change: (c) => {
+      c.maintenance.scrub = "0 25 * * *";
+    },
+    fix: /from 0 to 23/,
+    received: '"0 25 * * *"',
+  },
+  {
+    title: "a day of the week in full, for which cron would drop all entries",
+    code: "CONFIG_VALUE",
+    path: "twofold:maintenance.deviceStats",
+    change: (c) => {
+      c.maintenance.deviceStats = "0 0 * * sunday";
+    },
+    fix: /a name such as sun/,
+  },
+  {
     title: "a device that is too small to be right",
     code: "CONFIG_VALUE",
     path: "twofold:node.volume.minimumDeviceBytes",
