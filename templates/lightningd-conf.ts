@@ -1,5 +1,5 @@
 /** Renders lightningd.conf from the values of the desired state. */
-import { LIGHTNINGD, type LightningdDocument } from "../scripts/host/contract.ts";
+import { LIGHTNINGD, LIGHTNINGD_OPTION, type LightningdDocument } from "../scripts/host/contract.ts";
 import { Refusal } from "../scripts/host/stage.ts";
 import { fillTemplate } from "./load.ts";
 import { walletDsn as postgresDsn } from "./postgres-dsn.ts";
@@ -54,7 +54,7 @@ function checkValue(name: string, value: string): string {
 }
 
 function optionLines(name: string, value: OptionValue): string[] {
-  if (!/^[a-z0-9]+(-[a-z0-9]+)*$/.test(name))
+  if (!LIGHTNINGD_OPTION.name.test(name))
     refuseOption(
       name,
       String(value),

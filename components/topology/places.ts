@@ -21,6 +21,16 @@ export const REMOTE_REPLICA_MOUNT = "/var/lib/twofold-replica";
 /** Directory of a remote replica inside its account's chroot, which sshd wants owned by root and thus not writable by the account. */
 export const REPLICA_IN_CHROOT = "wallet";
 
+/**
+ * Mount options of every volume, before and after those that the topology gives. "defaults,autodefrag" is the backup document's own line.
+ * A missing disk must not keep the host from booting, since it is then reached over SSH to be repaired: nofail and a short wait; the
+ * gate sees to it that lightningd does not start.
+ */
+export const MOUNT_OPTIONS = {
+  before: ["defaults", "autodefrag"],
+  after: ["nofail", "x-systemd.device-timeout=30s"],
+} as const;
+
 /** Core Lightning's --lightning-dir. */
 export function lightningDirectory({ node }: Topology): string {
   return node.directory ?? `${node.volume.mount}/lightning`;

@@ -5,8 +5,9 @@
  * What can be said of one value alone stands here; what needs two values is a rule (rules/).
  */
 import { z } from "zod";
-import { RAID_PROFILES } from "../../scripts/host/contract.ts";
+import { LIGHTNINGD_OPTION, RAID_PROFILES } from "../../scripts/host/contract.ts";
 import { scheduleProblem } from "./cron-schedule.ts";
+import { hostKeyProblem } from "./host-key.ts";
 
 const name = z
   .string()
@@ -86,10 +87,20 @@ export const hostSchema = z.strictObject({
     .describe("SSH user; it must be root (uid 0)."),
   hostKey: z
     .string()
-    .regex(
-      /^(ssh-ed25519|ecdsa-sha2-nistp(256|384|521)|ssh-rsa) [A-Za-z0-9+/=]+$/,
-      "a public host key, 'ssh-ed25519 AAAA…'",
-    )
+    .regex(/^(ssh-ed25519|ecdsa-sha2-nistp(256|384|521)|ssh-rsa) [A-Za-z0-9+/=]+$/, {
+      error: "a public host key, 'ssh-ed25519 AAAA…'",
+      abort: true,
+    })
+    .superRefine((text, context) => {
+      const what = hostKeyProblem(text);
+      if (what === undefined) return;
+      const why = "the host would be refused as a stranger, when it is first dialled";
+      context.addIssue({
+        code: "custom",
+        message: "the whole line of ssh-keyscan, without the host's name in front of it",
+        params: { what, why },
+      });
+    })
     .describe(
       "The host's public SSH key, pinned: ssh-keyscan -t ed25519 ADDRESS, compared with the host's own console.",
     ),
@@ -106,7 +117,9 @@ export const hostSchema = z.strictObject({
 });
 
 /** One line of lightningd's config file each: a line break would smuggle in another option. */
-const optionText = z.string().regex(/^[^\p{Cc}]*$/u, "one line without control characters");
+const optionText = z
+  .string()
+  .regex(LIGHTNINGD_OPTION.text, "one line without control characters, and without white space at its ends");
 const optionValue = z.union([optionText, z.number(), z.boolean(), z.array(optionText)], {
   error: "a text of one line, a number, true, false or a list of texts",
 });
@@ -203,7 +216,15 @@ export const nodeSchema = z.strictObject({
   host: name.describe("Host that runs lightningd."),
   lightningd: lightningdSchema.describe("Where lightningd comes from: preinstalled, an archive, or a release."),
   options: z
-    .record(z.string().regex(/^[a-z][a-z0-9-]*$/, "an option's name, without the leading dashes"), optionValue)
+    .record(
+      z
+        .string()
+        .regex(
+          LIGHTNINGD_OPTION.name,
+          "an option's name, without the leading dashes: small letters and digits, and single '-' between them",
+        ),
+      optionValue,
+    )
     .default({})
     .describe("lightningd options, without the dashes (lightningd-config(5))."),
   volume: volumeSchema.describe("The volume of the lightning directory."),

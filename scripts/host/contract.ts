@@ -250,6 +250,13 @@ export interface PostgresWalletDocument {
   identity: ClusterIdentity;
 }
 
+/** What can be a line of lightningd.conf: the renderer refuses everything else, and so does the topology's schema, which is asked first. */
+export const LIGHTNINGD_OPTION = {
+  name: /^[a-z][a-z0-9]*(-[a-z0-9]+)*$/,
+  /** lightningd cuts white space off at the end of most options and keeps it in others. */
+  text: /^(?!\s)[^\p{Cc}]*(?<!\s)$/u,
+} as const;
+
 export interface LightningdDocument {
   stage: "lightningd";
   host: string;

@@ -1,4 +1,5 @@
 /** Topologies for tests: one that keeps every rule, and ways to change it. */
+import { createHash } from "node:crypto";
 import { parseShape, parseTopology } from "../../components/topology/parse.ts";
 import { formatProblems } from "../../components/topology/problem.ts";
 import type { Topology, TopologyInput } from "../../components/topology/schema.ts";
@@ -7,18 +8,25 @@ import type { Topology, TopologyInput } from "../../components/topology/schema.t
 // biome-ignore lint/suspicious/noExplicitAny: tests write what no type allows
 export type Config = Record<keyof TopologyInput, any>;
 
+/** A public host key, another one for each name. */
+export function hostKey(name: string): string {
+  const fields = [Buffer.from("ssh-ed25519"), createHash("sha256").update(name).digest()];
+  const bytes = fields.flatMap((field) => [Buffer.from([0, 0, 0, field.length]), field]);
+  return `ssh-ed25519 ${Buffer.concat(bytes).toString("base64")}`;
+}
+
 /** alice with RAID-1, a replica over sshfs on vault, which has a volume of its own, and a third host without a copy. */
 export function sshfsConfig(): Config {
   return {
     hosts: {
-      alice: { address: "192.0.2.10", hostKey: "ssh-ed25519 AAAAalice", site: "home" },
+      alice: { address: "192.0.2.10", hostKey: hostKey("alice"), site: "home" },
       vault: {
         address: "192.0.2.20",
-        hostKey: "ssh-ed25519 AAAAvault",
+        hostKey: hostKey("vault"),
         site: "office",
         volume: { kind: "btrfs", profile: "single", devices: ["/dev/disk/by-id/usb"], mount: "/srv/replicas" },
       },
-      eve: { address: "192.0.2.30", hostKey: "ssh-ed25519 AAAAeve", site: "cellar" },
+      eve: { address: "192.0.2.30", hostKey: hostKey("eve"), site: "cellar" },
     },
     node: {
       name: "alice",

@@ -1,5 +1,6 @@
 import test from "ava";
 import fc from "fast-check";
+import { nodeSchema } from "../../components/topology/schema.ts";
 import type { LightningdDocument } from "../../scripts/host/contract.ts";
 import { Refusal } from "../../scripts/host/stage.ts";
 import { lightningdConfFiles, renderLightningdConf, walletDsn } from "../../templates/lightningd-conf.ts";
@@ -27,6 +28,29 @@ test("network, directory and wallet come first, then the options by name, whatev
     "plugin=/b.py",
     "plugin=/a.py",
   ]);
+});
+
+test("whatever the topology's schema lets through becomes one line of the config, and nothing is refused so late", (t) => {
+  const text = fc.oneof(fc.string({ unit: "grapheme" }), fc.stringMatching(/^\s?\S{0,3}\s?$/u));
+  const value = fc.oneof(
+    text,
+    fc.integer(),
+    fc.double({ noNaN: true }),
+    fc.boolean(),
+    fc.array(text, { maxLength: 3 }),
+  );
+  const name = fc.oneof(fc.stringMatching(/^[a-z][a-z0-9-]{0,6}$/), fc.constantFrom("alias-", "a--b", "log-level"));
+  let taken = 0;
+  fc.assert(
+    fc.property(name, value, (option, given) => {
+      if (!nodeSchema.shape.options.safeParse({ [option]: given }).success) return;
+      taken += 1;
+      const lines = optionLines(renderLightningdConf(withOptions({ [option]: given }))).slice(3);
+      t.is(lines.length, Array.isArray(given) ? given.length : given === false && !lines[0] ? 0 : 1);
+    }),
+    { numRuns: 1000 },
+  );
+  t.true(taken > 100, `${taken} taken`);
 });
 
 test("a flag that is false is left out, an option that takes a boolean is told so", (t) => {

@@ -13,12 +13,12 @@ import { planRetired, promiseHolds } from "../../scripts/host/retired/plan.ts";
 import { renderEtcdDefault } from "../../templates/etcd.ts";
 import { renderPatroni } from "../../templates/patroni.ts";
 import { RUNNING as running } from "../fixtures/units.ts";
-import { type Config, postgresConfig, valid } from "../helpers/topologies.ts";
+import { type Config, hostKey, postgresConfig, valid } from "../helpers/topologies.ts";
 
 /** alice's cluster with dave in eve's place, whose host is still declared. */
 function replaced(): Config {
   const config = postgresConfig(["alice", "vault", "dave"]);
-  config.hosts.dave = { address: "192.0.2.40", hostKey: "ssh-ed25519 AAAAdave" };
+  config.hosts.dave = { address: "192.0.2.40", hostKey: hostKey("dave") };
   config.node.wallet.etcd = ["alice", "vault", "dave"];
   return config;
 }

@@ -7,6 +7,7 @@ import { MINIMUM_DEVICES } from "../../components/topology/rules/raid.ts";
 import { RAID_PROFILES } from "../../scripts/host/contract.ts";
 import {
   type Config,
+  hostKey,
   keyed,
   localConfig,
   nfsConfig,
@@ -190,6 +191,21 @@ const BREACHES: Breach[] = [
       c.node.volume.mountOptions = ["rescue=all"];
     },
   },
+  ...(
+    [
+      ["without what every volume gets", ["noautodefrag"], [0]],
+      ["with two ways to keep access times", ["noatime", "compress=zstd", "relatime"], [2]],
+      ["for solid-state disks and for none", ["nossd", "ssd_spread"], [1]],
+      ["with devices and without", ["nodev", "dev"], [1]],
+    ] as const
+  ).map(([title, mountOptions, places]) => ({
+    code: "VOLUME_MOUNT_CONTRADICTION",
+    title: `a volume ${title}`,
+    paths: places.map((place) => `twofold:node.volume.mountOptions[${place}]`),
+    change: (c: Config) => {
+      c.node.volume.mountOptions = [...mountOptions];
+    },
+  })),
   // RAID
   {
     code: "RAID_TOO_FEW_DEVICES",
@@ -584,7 +600,7 @@ const BREACHES: Breach[] = [
     paths: ["twofold:node.wallet.members"],
     config: postgresConfig,
     change: (c) => {
-      c.hosts.dave = { address: "192.0.2.40", hostKey: "ssh-ed25519 AAAAdave" };
+      c.hosts.dave = { address: "192.0.2.40", hostKey: hostKey("dave") };
       c.node.wallet.members = ["alice", "vault", "eve", "dave"];
     },
   },
@@ -766,7 +782,7 @@ test("only an odd number of etcd members, three or more, is taken", (t) => {
       const config = postgresConfig();
       const names = Array.from({ length: count }, (_, index) => `e${index}`);
       for (const [index, name] of names.entries()) {
-        config.hosts[name] = { address: `192.0.2.${100 + index}`, hostKey: `ssh-ed25519 AAAA${name}` };
+        config.hosts[name] = { address: `192.0.2.${100 + index}`, hostKey: hostKey(name) };
       }
       config.node.wallet.etcd = names;
       const refused = checkRules(shaped(config)).some(({ code }) => code === "PG_ETCD_COUNT");
@@ -860,7 +876,7 @@ test("a change of devices, profile, options, replica and hosts leaves the node w
 function clusterOf(members: string[], etcd = members): Config {
   const config = postgresConfig(members);
   for (const [index, host] of ["alice", "vault", "eve", "dave", "fred"].entries())
-    config.hosts[host] ??= { address: `192.0.2.${50 + index}`, hostKey: `ssh-ed25519 AAAA${host}` };
+    config.hosts[host] ??= { address: `192.0.2.${50 + index}`, hostKey: hostKey(host) };
   config.node.wallet = { kind: "postgres", members, etcd, acceptWriteStop: true };
   return config;
 }

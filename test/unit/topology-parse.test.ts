@@ -230,6 +230,33 @@ const SLIPS: {
     fix: /a name such as sun/,
   },
   {
+    title: "a host key that was cut off",
+    code: "CONFIG_VALUE",
+    path: "twofold:hosts.vault.hostKey",
+    change: (c) => {
+      c.hosts.vault.hostKey = c.hosts.vault.hostKey.slice(0, -8);
+    },
+    fix: /the whole line of ssh-keyscan/,
+  },
+  {
+    title: "an option's name with two dashes, which lightningd.conf can't have",
+    code: "CONFIG_VALUE",
+    path: "twofold:node.options.a--b",
+    change: (c) => {
+      c.node.options = { "a--b": "x" };
+    },
+    fix: /single '-'/,
+  },
+  {
+    title: "white space at the end of an option, which lightningd would cut off",
+    code: "CONFIG_VALUE",
+    path: "twofold:node.options.plugin[1]",
+    change: (c) => {
+      c.node.options.plugin = ["/usr/bin/a", "/usr/bin/b "];
+    },
+    fix: /without white space at its ends/,
+  },
+  {
     title: "a device that is too small to be right",
     code: "CONFIG_VALUE",
     path: "twofold:node.volume.minimumDeviceBytes",

@@ -7,6 +7,7 @@ import { topologySchema } from "../../components/topology/schema.ts";
 import { descriptionOf, unwrap } from "../../components/topology/schema-walk.ts";
 import { parseStackConfig } from "../../components/topology/stack-config.ts";
 import { between, GENERATED, readGenerated, SCHEMA_FILE } from "../../scripts/setup/reference.ts";
+import { hostKey } from "../helpers/topologies.ts";
 
 test("the JSON Schema file is the one that the code makes", (t) => {
   const current = readGenerated(SCHEMA_FILE);
@@ -72,7 +73,7 @@ test("the reference has a row for every key", (t) => {
 test("the README's example of a topology keeps every rule", (t) => {
   const [, block = ""] = /^ *```yaml\n( *config:\n[\s\S]*?)^ *```$/m.exec(readGenerated("README.md")) ?? [];
   let host = 0;
-  const text = block.replace(/AAAA…/g, () => `AAAA${++host}`);
+  const text = block.replace(/ssh-ed25519 AAAA…/g, () => hostKey(String(++host)));
   t.true(host > 0);
   const { config, stack } = parseStackConfig(text, "Pulumi.alice.yaml");
   const parsed = parseTopology(config, stack);

@@ -3,6 +3,7 @@ import {
   ACCOUNT,
   isInside,
   lightningDirectory,
+  MOUNT_OPTIONS,
   type PlacedVolume,
   replicaHost,
   replicaOf,
@@ -29,9 +30,7 @@ function volumeDocument(topology: Topology, host: string, volume: PlacedVolume):
     profile: spec.profile,
     devices: spec.devices,
     mount: spec.mount,
-    // "defaults,autodefrag" is the backup document's own line. A missing disk must not keep the host from booting, since it
-    // is then reached over SSH to be repaired: nofail and a short wait; the gate sees to it that lightningd does not start.
-    options: ["defaults", "autodefrag", ...spec.mountOptions, "nofail", "x-systemd.device-timeout=30s"].join(","),
+    options: [...MOUNT_OPTIONS.before, ...spec.mountOptions, ...MOUNT_OPTIONS.after].join(","),
     minimumDeviceBytes: spec.minimumDeviceBytes,
     directories: directoriesOf(topology, host, volume),
     ...(takeOver === undefined

@@ -1,4 +1,4 @@
-import { isInside } from "../places.ts";
+import { isInside, MOUNT_OPTIONS } from "../places.ts";
 import { allVolumes } from "./raid.ts";
 import type { Rule } from "./rule.ts";
 
@@ -129,4 +129,38 @@ const optionRules: Rule[] = FORBIDDEN_OPTIONS.map(({ code, names, why }) => ({
     ),
 }));
 
-export const VOLUME_RULES: readonly Rule[] = [reservedMount, nestedMounts, sharedUuid, ...optionRules];
+/** Options of which the last one holds; any other pair is NAME and noNAME (mount(8), btrfs(5)). */
+const ONE_OF: readonly (readonly string[])[] = [
+  ["atime", "noatime", "relatime", "norelatime", "strictatime", "nostrictatime"],
+  ["ssd", "ssd_spread", "nossd", "nossd_spread"],
+];
+
+/** Whether a mount can't have both. */
+function contradict(one: string, other: string): boolean {
+  if (one === other) return false;
+  return one === `no${other}` || other === `no${one}` || ONE_OF.some((all) => all.includes(one) && all.includes(other));
+}
+
+const contradiction: Rule = {
+  code: "VOLUME_MOUNT_CONTRADICTION",
+  why: "the kernel takes the last of the two, and the mount would differ from what is declared at every look",
+  fix: "remove the option",
+  check: (topology) =>
+    allVolumes(topology).flatMap(({ spec, path }) =>
+      spec.mountOptions.flatMap((option, index) => {
+        const others = [...MOUNT_OPTIONS.before, ...spec.mountOptions.slice(0, index), ...MOUNT_OPTIONS.after];
+        const other = others.find((before) => contradict(before, option));
+        if (other === undefined) return [];
+        const whose = spec.mountOptions.includes(other) ? "is declared too" : "every volume gets";
+        return [
+          {
+            path: `${path}.mountOptions[${index}]`,
+            what: `it contradicts '${other}', which ${whose}`,
+            received: option,
+          },
+        ];
+      }),
+    ),
+};
+
+export const VOLUME_RULES: readonly Rule[] = [reservedMount, nestedMounts, sharedUuid, ...optionRules, contradiction];
