@@ -8,6 +8,7 @@ import { z } from "zod";
 import { LIGHTNINGD_OPTION, RAID_PROFILES } from "../../scripts/host/contract.ts";
 import { scheduleProblem } from "./cron-schedule.ts";
 import { hostKeyProblem } from "./host-key.ts";
+import { PULUMI_DAY } from "./pulumi-scalar.ts";
 
 const name = z
   .string()
@@ -119,7 +120,8 @@ export const hostSchema = z.strictObject({
 /** One line of lightningd's config file each: a line break would smuggle in another option. */
 const optionText = z
   .string()
-  .regex(LIGHTNINGD_OPTION.text, "one line without control characters, and without white space at its ends");
+  .regex(LIGHTNINGD_OPTION.text, "one line without control characters, and without white space at its ends")
+  .refine((text) => !PULUMI_DAY.test(text), "the day in quotes: without them Pulumi takes it for a moment");
 const optionValue = z.union([optionText, z.number(), z.boolean(), z.array(optionText)], {
   error: "a text of one line, a number, true, false or a list of texts",
 });

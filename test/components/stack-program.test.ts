@@ -1,6 +1,8 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import test from "ava";
+import fc from "fast-check";
+import { parseStackConfig, StackConfigError } from "../../components/topology/stack-config.ts";
 import { StackProgram } from "./stack-program.ts";
 
 const device = (name: string) => `/dev/disk/by-id/${name}`;
@@ -70,6 +72,65 @@ test("refuses an encrypted value, since a topology is shown in every preview", a
   );
   t.not(ran.status, 0);
   t.regex(ran.stdout + ran.stderr, /CONFIG_SECRET: twofold:maintenance[\s\S]*to do: pulumi config rm/);
+});
+
+test("every scalar that the verbs take is the one that Pulumi's program gets", async (t) => {
+  const program = await StackProgram.make();
+  t.teardown(() => program.remove());
+  const random = fc.oneof(
+    fc.stringMatching(/^[-+.]?[0-9_]{1,6}$/),
+    fc.stringMatching(/^[-+]?0?[xXoObB.]?[0-9a-fA-F_]{1,4}([eE][-+]?[0-9]{1,2})?$/),
+    fc.stringMatching(/^[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}([Tt ][0-9]{1,2}:[0-9]{1,2}:[0-9]{2}(\.[0-9])?(Z|[+]01:00)?)?$/),
+    fc.constantFrom(
+      "yes",
+      "No",
+      "on",
+      "TRUE",
+      "true",
+      "null",
+      "Null",
+      "~",
+      "=",
+      "1:30",
+      "190:20:30",
+      "0o8",
+      "::1",
+      "0.0.0.0",
+    ),
+  );
+  const seed = Math.floor(Math.random() * 2 ** 31);
+  const scalars = [...new Set(fc.sample(random, { seed, numRuns: 1500 }))];
+  const taken: [string, unknown][] = [];
+  for (const scalar of scalars) {
+    const text = `config:\n  twofold:x:\n    - ${scalar}\n`;
+    try {
+      const [value] = parseStackConfig(text, "Pulumi.engine.yaml").config["twofold:x"] as unknown[];
+      taken.push([scalar, value]);
+    } catch (error) {
+      if (!(error instanceof StackConfigError)) throw error;
+    }
+  }
+  t.true(taken.length > 300, `${taken.length} of ${scalars.length} taken, seed ${seed}`);
+  const read = await program.read(`config:\n  twofold:x:\n${taken.map(([scalar]) => `    - ${scalar}\n`).join("")}`);
+  const theirs = read["twofold:x"] as unknown[];
+  t.deepEqual(
+    taken.flatMap(([scalar, ours], index) =>
+      Object.is(theirs[index], ours) ? [] : [{ scalar, ours, theirs: theirs[index] }],
+    ),
+    [],
+    `seed ${seed}`,
+  );
+});
+
+test("what the verbs refuse without quotes is something else for Pulumi", async (t) => {
+  const program = await StackProgram.make();
+  t.teardown(() => program.remove());
+  const read = await program.read(
+    "config:\n  options: { rpc-file-mode: 0660, a: 1_000, b: 0b11, c: 2026-11-20, d: -0x1F }\n",
+  );
+  t.deepEqual(read, {
+    "twofold:options": { "rpc-file-mode": 432, a: 1000, b: 3, c: "2026-11-20 00:00:00 +0000 UTC", d: -31 },
+  });
 });
 
 test("refuses a stand-in plugin for a real node, unless its config allows it", async (t) => {

@@ -65,6 +65,19 @@ export class StackProgram {
     return { ran, text: ran.stdout + ran.stderr, carried: lines.map((line) => JSON.parse(line) as Carried) };
   }
 
+  /** The config as Pulumi reads it from the text of a stack's file. */
+  async read(text: string): Promise<Record<string, unknown>> {
+    writeFileSync(this.#configFile, `encryptionsalt: ${this.#salt}\n${text}`);
+    const words = ["config", "--json", "--stack", STACK, "--config-file", this.#configFile];
+    const values = JSON.parse(outputOf(await this.pulumi(words, { cwd: ROOT }))) as Record<
+      string,
+      { value: string; objectValue?: unknown }
+    >;
+    return Object.fromEntries(
+      Object.entries(values).map(([key, { value, objectValue }]) => [key, objectValue ?? value]),
+    );
+  }
+
   /** An output as the stack has recorded it. */
   async output(name: string): Promise<unknown> {
     return JSON.parse(

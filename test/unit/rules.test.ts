@@ -542,6 +542,14 @@ const BREACHES: Breach[] = [
     },
   },
   {
+    code: "OPTION_FILE_MODE",
+    title: "a file mode as a number, which is octal for Pulumi and not for the verbs",
+    paths: ["twofold:node.options.rpc-file-mode"],
+    change: (c) => {
+      c.node.options["rpc-file-mode"] = 0o660;
+    },
+  },
+  {
     code: "OPTION_BACKUP_PLUGIN",
     title: "the SQLite backup plugin with PostgreSQL",
     paths: ["twofold:node.options.important-plugin"],

@@ -257,6 +257,15 @@ const SLIPS: {
     fix: /without white space at its ends/,
   },
   {
+    title: "a day without quotes as an option",
+    code: "CONFIG_VALUE",
+    path: "twofold:node.options.alias",
+    change: (c) => {
+      c.node.options.alias = "2026-11-20 00:00:00 +0000 UTC";
+    },
+    fix: /in quotes/,
+  },
+  {
     title: "a device that is too small to be right",
     code: "CONFIG_VALUE",
     path: "twofold:node.volume.minimumDeviceBytes",

@@ -44,6 +44,53 @@ test("refuses a key that stands twice, of which one would be ignored", (t) => {
   t.regex(found?.path ?? "", /:4:5$/);
 });
 
+for (const [scalar, forPulumi] of [
+  ["0660", "432"],
+  ["1_000", "1000"],
+  ["0b11", "3"],
+  ["-0x1F", "-31"],
+  ["010", "8"],
+  [".inf", "no value"],
+  ["2026-11-20 10:00:00", "no value"],
+] as const) {
+  test(`refuses ${scalar} without quotes, which is something else for Pulumi, and takes it with them`, (t) => {
+    const text = (value: string) => `config:\n  twofold:node:\n    options: { rpc-file-mode: ${value} }\n`;
+    const found = problem(text(scalar));
+    t.is(found?.code, "STACK_FILE_AMBIGUOUS");
+    t.regex(found?.path ?? "", /Pulumi\.alice\.yaml:3:31$/);
+    t.true(found?.received.startsWith(`${scalar} (for Pulumi: ${forPulumi}`), found?.received);
+    t.true(found?.fix.includes(`"${scalar}"`), found?.fix);
+    const { config } = parseStackConfig(text(`"${scalar}"`), FILE);
+    t.deepEqual(config, { "twofold:node": { options: { "rpc-file-mode": scalar } } });
+  });
+}
+
+test("numbers, texts and days are what they are for Pulumi", (t) => {
+  const text =
+    "config:\n  twofold:node: { a: 0, b: -17, c: 1.50, d: 0o17, e: yes, f: 2026-11-20, g: 08, h: ::1, i: }\n";
+  t.deepEqual(parseStackConfig(text, FILE).config["twofold:node"], {
+    ...{ a: 0, b: -17, c: 1.5, d: 15, e: "yes", f: "2026-11-20 00:00:00 +0000 UTC", g: 8, h: "::1", i: null },
+  });
+});
+
+test("refuses a key that is no text for Pulumi, a merge and a tag", (t) => {
+  for (const line of ["0660: x", "true: x", "2026-11-20: x", "<<: { a: b }", "a: !!int 5", "a: !secret x"]) {
+    t.is(problem(`config:\n  twofold:node:\n    ${line}\n`)?.code, "STACK_FILE_AMBIGUOUS", line);
+  }
+});
+
+test("refuses what a directive of YAML 1.1 would make of a word", (t) => {
+  t.is(problem("%YAML 1.1\n---\nconfig:\n  twofold:allowStandins: yes\n")?.code, "STACK_FILE_AMBIGUOUS");
+});
+
+test("a key without a namespace is the project's own, as it is for Pulumi, and must not stand twice", (t) => {
+  const { config } = parseStackConfig("config:\n  maintenance: { scrub: a }\n  docker:host: b\n", FILE);
+  t.deepEqual(config, { "twofold:maintenance": { scrub: "a" }, "docker:host": "b" });
+  const found = problem("config:\n  maintenance: {}\n  twofold:maintenance: {}\n");
+  t.is(found?.code, "STACK_FILE_AMBIGUOUS");
+  t.regex(found?.what ?? "", /maintenance/);
+});
+
 for (const [title, text] of Object.entries({
   "an empty file": "",
   "a file without config": "encryptionsalt: x\n",

@@ -141,6 +141,16 @@ const developer: Rule = {
         ),
 };
 
+const fileMode: Rule = {
+  code: "OPTION_FILE_MODE",
+  why: "a file mode is octal: without quotes Pulumi takes 0660 for the number 432, and lightningd would get that",
+  fix: 'put the four digits in quotes: "0660"',
+  check: (topology) => {
+    const received = topology.node.options["rpc-file-mode"];
+    return typeof received === "number" ? [{ path: path("rpc-file-mode"), what: "it is a number", received }] : [];
+  },
+};
+
 const backupPlugin: Rule = {
   code: "OPTION_BACKUP_PLUGIN",
   why: "the backup plugin hooks SQLite's writes (db_write); with PostgreSQL it backs up nothing",
@@ -155,4 +165,4 @@ const backupPlugin: Rule = {
         ),
 };
 
-export const OPTION_RULES: readonly Rule[] = [owned, secret, harmful, chanbackup, developer, backupPlugin];
+export const OPTION_RULES: readonly Rule[] = [owned, secret, harmful, chanbackup, developer, fileMode, backupPlugin];
