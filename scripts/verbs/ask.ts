@@ -2,6 +2,7 @@
 import { bundleHostProgram, type HostProgram } from "../host/build.ts";
 import { EXIT, PROGRAM_DIRECTORY } from "../host/contract.ts";
 import { Refusal } from "../host/stage.ts";
+import { Failure } from "./failure.ts";
 import { type Host, quoteWord, type RemoteOptions, type RemoteResult, runOnHost } from "./ssh.ts";
 
 /** What became of asking one host. */
@@ -69,8 +70,8 @@ export function parseLastLine<T>(stdout: string): T | undefined {
 }
 
 /** The host program ended otherwise than it may: its own words are what helps. */
-export function unexpected(host: Host, words: string[], { status, stdout, stderr }: RemoteResult): Refusal {
-  return new Refusal({
+export function unexpected(host: Host, words: string[], { status, stdout, stderr }: RemoteResult): Failure {
+  return new Failure({
     code: "host/unexpected",
     what: `'${words.join(" ")}' on host ${host.name} ended with status ${status} and no answer`,
     received: lastLines(stderr || stdout) || "nothing was printed",

@@ -4,6 +4,7 @@ import { EXIT } from "../host/contract.ts";
 import { Refusal } from "../host/stage.ts";
 import type { Requests, Signed } from "../host/tls/store.ts";
 import { ask } from "./ask.ts";
+import { Failure } from "./failure.ts";
 import { loadStack } from "./load.ts";
 import type { StackChoice } from "./locate.ts";
 import type { Host } from "./ssh.ts";
@@ -40,11 +41,11 @@ async function renewHost(
   return must(host, ["tls-install", "--renew"], { identities, ...signed });
 }
 
-/** @throws {Refusal} if the host doesn't do it */
+/** @throws {Failure} if the host doesn't do it */
 async function must<T>(host: Host, words: string[], input: unknown): Promise<T> {
   const answer = await ask<T>(host, words, input);
   if (answer.kind === "answer" && answer.status === EXIT.ok) return answer.value;
-  throw new Refusal({
+  throw new Failure({
     code: "TLS-RENEW",
     what: `'${words.join(" ")}' failed on ${host.name}`,
     received: answer.kind === "answer" ? `exit status ${answer.status}` : answer.error,

@@ -5,6 +5,7 @@ import type { ForgetReport } from "../host/etcd/forget.ts";
 import { Refusal } from "../host/stage.ts";
 import { ask, callHost, lacksProgram, parseLastLine } from "./ask.ts";
 import { confirmed } from "./confirm.ts";
+import { Failure } from "./failure.ts";
 import { type LoadedStack, loadStack } from "./load.ts";
 import type { StackChoice } from "./locate.ts";
 import { membersOf } from "./postgres.ts";
@@ -34,7 +35,7 @@ export async function forget(name: string, options: StackChoice & { yes?: true; 
     );
     return EXIT.ok;
   }
-  throw new Refusal({
+  throw new Failure({
     code: "FORGET-NOBODY",
     what: "no other host of etcd answers",
     received: etcdHosts(stack, name)

@@ -2,8 +2,8 @@
 import type { GateReport } from "../host/commands/gate.ts";
 import { EXIT } from "../host/contract.ts";
 import { describeDecision, describeObserved } from "../host/gate/report.ts";
-import { Refusal } from "../host/stage.ts";
 import { ask } from "./ask.ts";
+import { Failure } from "./failure.ts";
 import { loadStack } from "./load.ts";
 import type { StackChoice } from "./locate.ts";
 
@@ -17,7 +17,7 @@ export async function gate(options: StackChoice & { json?: true }): Promise<numb
     onLine: (line, stream) => stream === "stderr" && process.stderr.write(`${line}\n`),
   });
   if (answer.kind !== "answer") {
-    throw new Refusal({
+    throw new Failure({
       code: "gate/no-answer",
       what: `the gate on host ${host.name} gave no answer`,
       received: answer.error,

@@ -4,6 +4,7 @@ import { EXIT } from "../host/contract.ts";
 import type { Survey } from "../host/init/survey.ts";
 import { Refusal } from "../host/stage.ts";
 import { type Answer, ask, callHost, lacksProgram, parseLastLine, whyNoProgram } from "./ask.ts";
+import { Failure } from "./failure.ts";
 import { loadStack } from "./load.ts";
 import type { StackChoice } from "./locate.ts";
 
@@ -43,7 +44,7 @@ export async function init(options: StackChoice & { json?: true }): Promise<numb
   return EXIT.ok;
 }
 
-/** @throws {Refusal} if the host gave no answer: then nobody knows whether the node exists there. */
+/** @throws {Refusal | Failure} if the host gave no answer: then nobody knows whether the node exists there. */
 function surveyOf(answer: Answer<Survey>): Survey {
   switch (answer.kind) {
     case "answer":
@@ -51,7 +52,7 @@ function surveyOf(answer: Answer<Survey>): Survey {
     case "no-program":
       throw notProvisioned(answer.host, answer.error);
     case "failed":
-      throw new Refusal({
+      throw new Failure({
         code: "init/no-answer",
         what: `host ${answer.host} did not say whether the node exists there`,
         received: answer.error,

@@ -9,7 +9,7 @@ import { type Host, runOnHost } from "./ssh.ts";
 /**
  * Installs Node, the launcher and this version of the program; each step can be repeated.
  *
- * @throws {Refusal} if the host can't be reached or refuses.
+ * @throws {Failure} if the host can't be reached or refuses.
  */
 export async function installProgram(host: Host, onProgress: (line: string) => void): Promise<void> {
   const { file, sha256 } = await bundleHostProgram();

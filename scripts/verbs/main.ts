@@ -1,7 +1,7 @@
 /** Entry point of `./twofold`: results on stdout, progress and errors on stderr. */
-import { EXIT } from "../host/contract.ts";
 import { Refusal } from "../host/stage.ts";
 import { BadConfig } from "./bad-config.ts";
+import { statusOf } from "./failure.ts";
 import { buildProgram } from "./program.ts";
 
 try {
@@ -13,5 +13,5 @@ try {
   process.stderr.write(
     `${error instanceof Refusal || error instanceof BadConfig ? error.message : ((error as Error).stack ?? String(error))}\n`,
   );
-  process.exitCode = EXIT.failed;
+  process.exitCode = statusOf(error);
 }

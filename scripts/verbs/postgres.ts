@@ -8,6 +8,7 @@ import { isSynchronous, type PatroniMember } from "../host/postgres/patroni.ts";
 import { Refusal } from "../host/stage.ts";
 import { ask, callHost, lacksProgram, lastLines, parseLastLine } from "./ask.ts";
 import { confirmed } from "./confirm.ts";
+import { Failure } from "./failure.ts";
 import { type LoadedStack, loadStack } from "./load.ts";
 import type { StackChoice } from "./locate.ts";
 import type { Host } from "./ssh.ts";
@@ -111,7 +112,7 @@ async function answeringHost(stack: LoadedStack): Promise<Host> {
   const seen = await askMembers(stack);
   const found = seen.find(({ error }) => error === undefined);
   if (found !== undefined) return stack.host(found.host);
-  throw new Refusal({
+  throw new Failure({
     code: "PG-NO-PATRONI",
     what: "no member's Patroni answers",
     received: seen.map(({ host, error }) => `${host}: ${error}`).join("; "),

@@ -14,7 +14,7 @@ export async function recover(words: string[], options: StackChoice & { json?: t
   return status;
 }
 
-/** @throws {Refusal} if the node's host can't be reached or has no program of this version. */
+/** @throws {Refusal | Failure} if the node's host can't be reached or has no program of this version. */
 export async function runOnNode(
   stack: LoadedStack,
   words: string[],

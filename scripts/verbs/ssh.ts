@@ -9,8 +9,8 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { operatorPath } from "../../components/topology/operator-path.ts";
 import type { HostSpec } from "../../components/topology/schema.ts";
-import { Refusal } from "../host/stage.ts";
 import { stateDirectory } from "./directories.ts";
+import { Failure } from "./failure.ts";
 
 /** A host of the topology with its name there. */
 export interface Host {
@@ -42,7 +42,7 @@ const SSH_FAILED = 255;
 /**
  * Runs `command`, a command line for the host's shell, and collects its output.
  *
- * @throws {Refusal} if the host can't be reached or is not the one that was pinned.
+ * @throws {Failure} if the host can't be reached or is not the one that was pinned.
  */
 export async function runOnHost(host: Host, command: string, options: RemoteOptions = {}): Promise<RemoteResult> {
   const child = spawn("ssh", [...sshOptions(host), "-o", "BatchMode=yes", "-T", destination(host), command], {
@@ -134,8 +134,8 @@ function read(file: string): string | undefined {
   }
 }
 
-function noSsh(error: Error): Refusal {
-  return new Refusal({
+function noSsh(error: Error): Failure {
+  return new Failure({
     code: "ssh/missing",
     what: "the program ssh could not be started",
     received: error.message,
@@ -145,12 +145,12 @@ function noSsh(error: Error): Refusal {
 }
 
 /** What ssh's own message means for the operator. Pure. */
-export function explainFailure(host: Host, stderr: string): Refusal {
+export function explainFailure(host: Host, stderr: string): Failure {
   const { name, spec } = host;
   const at = `${spec.user}@${spec.address}, port ${spec.port}`;
   const received = stderr.trim().split("\n").slice(-3).join(" / ") || "ssh ended without a word";
   if (/host key verification failed|identification has changed|no matching host key/i.test(stderr)) {
-    return new Refusal({
+    return new Failure({
       code: "ssh/host-key",
       what: `the machine at ${at} is not the one that was pinned as host ${name}`,
       received,
@@ -159,7 +159,7 @@ export function explainFailure(host: Host, stderr: string): Refusal {
     });
   }
   if (/no such identity|invalid format|bad permissions|unprotected private key/i.test(stderr)) {
-    return new Refusal({
+    return new Failure({
       code: "ssh/identity-file",
       what: `the private key for host ${name} can't be used`,
       received,
@@ -168,7 +168,7 @@ export function explainFailure(host: Host, stderr: string): Refusal {
     });
   }
   if (/permission denied/i.test(stderr)) {
-    return new Refusal({
+    return new Failure({
       code: "ssh/login",
       what: `host ${name} does not let us log in (${at})`,
       received,
@@ -176,7 +176,7 @@ export function explainFailure(host: Host, stderr: string): Refusal {
       fix: `add the public key to ${spec.user}'s authorized_keys on ${name}; check twofold:hosts.${name}.identityFile or the SSH agent (ssh-add -l)`,
     });
   }
-  return new Refusal({
+  return new Failure({
     code: "ssh/unreachable",
     what: `host ${name} can't be reached (${at})`,
     received,

@@ -7,6 +7,7 @@ import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import test from "ava";
 import { parse, stringify } from "yaml";
+import { EXIT } from "../../scripts/host/contract.ts";
 import { eventually, Lab } from "../helpers/lab.ts";
 import { outputOf, type Ran, runProgram } from "../helpers/run-program.ts";
 
@@ -93,8 +94,9 @@ interface Case {
   change(config: LabConfig): void;
   /** What `pulumi up` has to say. */
   says: RegExp;
-  /** What `./twofold check` has to say, where it meets the same. */
+  /** What `./twofold check` has to say, where it meets the same, and its exit status. */
   checkSays?: RegExp;
+  checkStatus?: number;
   /** Makes the host what the case needs; the case begins after it. */
   prepare?: string;
   undo?: string;
@@ -203,10 +205,11 @@ const CASES: Case[] = [
     },
     says: SLIPS,
     checkSays: SLIPS,
+    checkStatus: EXIT.refused,
   },
 ];
 
-for (const { title, change, says, checkSays, prepare, undo } of CASES) {
+for (const { title, change, says, checkSays, checkStatus, prepare, undo } of CASES) {
   test.serial(title, async (t) => {
     if (prepare !== undefined) await onHost(prepare);
     try {
@@ -217,7 +220,7 @@ for (const { title, change, says, checkSays, prepare, undo } of CASES) {
       t.regex(stdout + stderr, says);
       if (checkSays !== undefined) {
         const checked = await check(configFile);
-        t.is(checked.status, 1);
+        t.is(checked.status, checkStatus ?? EXIT.failed);
         t.regex(checked.stdout + checked.stderr, checkSays);
       }
       t.deepEqual(changes(before, await fingerprint()), []);
@@ -234,7 +237,7 @@ test.serial("refuses a config that is not YAML, with line and column", async (t)
   t.not(status, 0);
   t.regex(stdout + stderr, /yaml: line \d+: did not find expected/);
   const checked = await check(configFile);
-  t.is(checked.status, 1);
+  t.is(checked.status, EXIT.refused);
   t.regex(checked.stderr, /STACK_FILE_YAML: .*: line \d+, column \d+ is not YAML/);
   t.deepEqual(changes(before, await fingerprint()), []);
 });
