@@ -1,3 +1,6 @@
+import { realpathSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+
 /** A set-up step that can't go on: what was wrong, the value received, why it matters, what to do. */
 export class SetupError extends Error {
   /** @param {{ what: string, received: string, why: string, fix: string }} parts */
@@ -28,6 +31,16 @@ export async function runMain(main) {
     process.exitCode = 1;
     console.error(`\nerror: ${told(/** @type {Error} */ (error))}`);
   }
+}
+
+/**
+ * Whether Node was started with this very file, by whatever path: Node follows links for the module's URL and not for argv,
+ * and a URL writes spaces and foreign letters otherwise.
+ * @param {string} url The module's import.meta.url.
+ */
+export function isMain(url) {
+  const started = process.argv[1];
+  return started !== undefined && realpathSync(started) === realpathSync(fileURLToPath(url));
 }
 
 /** @param {Error} error */

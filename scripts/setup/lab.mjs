@@ -7,7 +7,7 @@
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { ROOT } from "./environment.mjs";
-import { runMain, SetupError } from "./errors.mjs";
+import { isMain, runMain, SetupError } from "./errors.mjs";
 import { labDown } from "./lab-down.mjs";
 import { knownLabs } from "./lab-places.mjs";
 import { labUp } from "./lab-up.mjs";
@@ -77,4 +77,4 @@ function parse(parameters) {
   }
 }
 
-if (process.argv[1] === new URL(import.meta.url).pathname) await runMain(() => main(process.argv.slice(2)));
+if (isMain(import.meta.url)) await runMain(() => main(process.argv.slice(2)));

@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { ROOT } from "./environment.mjs";
-import { runMain, SetupError } from "./errors.mjs";
+import { isMain, runMain, SetupError } from "./errors.mjs";
 import { ensurePackages } from "./packages.mjs";
 import { attempt, run, which } from "./run.mjs";
 
@@ -45,7 +45,7 @@ export async function lintShell() {
   return { status: status === 0 ? "passed" : "failed", output: stdout + stderr || `${scripts.length} scripts` };
 }
 
-if (process.argv[1] === new URL(import.meta.url).pathname) {
+if (isMain(import.meta.url)) {
   await runMain(async () => {
     const { status, output } = await lintShell();
     console.log(`shellcheck ${status}: ${output}`);

@@ -1,7 +1,9 @@
 import { execFile } from "node:child_process";
+import { cpSync, mkdtempSync, rmSync, symlinkSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import test from "ava";
+import test, { type ExecutionContext } from "ava";
 import { labPlaces, stackName } from "../../scripts/setup/lab-places.mjs";
 import { loopsBelow, mountsBelow } from "../../scripts/setup/mounts.mjs";
 
@@ -50,6 +52,41 @@ test("refuses an archive of lightningd that is not there, before anything is mad
   t.regex(error.stderr, /\/nowhere\/x\.tar\.xz|needs root/);
   t.is(error.stdout, "");
 });
+
+/** The part of a checkout that `npm run lab` starts with, in a directory of this name. */
+function checkout(t: ExecutionContext, name: string): string {
+  const parent = mkdtempSync(join(tmpdir(), "twofold-checkout-"));
+  t.teardown(() => rmSync(parent, { recursive: true, force: true }));
+  const root = join(parent, name);
+  for (const part of ["scripts/setup", "stacks/labs"]) {
+    cpSync(join(import.meta.dirname, "../..", part), join(root, part), { recursive: true });
+  }
+  return root;
+}
+
+for (const [what, name] of [
+  ["a space", "two fold"],
+  ["letters that URLs write otherwise", "zwölf%20 für#1?"],
+] as const) {
+  test(`npm run lab and the shell check run in a checkout with ${what} in its path, and through a link to it`, async (t) => {
+    const root = checkout(t, name);
+    const link = `${root}-link`;
+    symlinkSync(root, link);
+    for (const path of [root, link]) {
+      const { stdout } = await promisify(execFile)(process.execPath, [
+        join(path, "scripts/setup/lab.mjs"),
+        "up",
+        "--help",
+      ]);
+      t.regex(stdout, /usage: npm run lab/);
+      // Without a PATH there is no shellcheck and nothing to install it with: it says so.
+      const lint = await promisify(execFile)(process.execPath, [join(path, "scripts/setup/lint-shell.mjs")], {
+        env: { ...process.env, PATH: "/nonexistent" },
+      });
+      t.regex(lint.stdout, /shellcheck skipped/);
+    }
+  });
+}
 
 const MOUNTINFO = `22 1 254:0 / / rw - ext4 /dev/vda rw
 60 22 0:147 / /state/labs/lab/store rw - btrfs /dev/loop1 rw

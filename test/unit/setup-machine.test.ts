@@ -169,7 +169,7 @@ test("packages that can't be kept are told, and fail nothing", (t) => {
 });
 
 test("no set-up script needs a package that set-up has yet to fetch", (t) => {
-  const setup = new URL("../../scripts/setup/", import.meta.url).pathname;
+  const setup = join(import.meta.dirname, "../../scripts/setup");
   for (const name of readdirSync(setup).filter((file) => file.endsWith(".mjs"))) {
     const source = readFileSync(join(setup, name), "utf8");
     for (const [, specifier = ""] of source.matchAll(/^import .*? from "(.+?)";$/gm)) {
