@@ -98,15 +98,24 @@ export function lastLines(text, count) {
 }
 
 /**
- * Where a program lies on a PATH.
- * @param {string} program @param {string} [path]
+ * Where a program lies on PATH.
+ * @param {string} program
  * @returns {string | undefined}
  */
-export function which(program, path = process.env.PATH ?? "") {
+export function which(program) {
+  return whichAll(program)[0];
+}
+
+/**
+ * Every place on PATH where a program lies, in PATH's order.
+ * @param {string} program
+ */
+export function whichAll(program) {
+  const path = process.env.PATH ?? "";
   return path
     .split(delimiter)
     .map((directory) => join(directory, program))
-    .find(isExecutable);
+    .filter(isExecutable);
 }
 
 /** @param {string} file */

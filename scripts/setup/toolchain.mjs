@@ -18,7 +18,7 @@ import { pulumiHome, ROOT } from "./environment.mjs";
 import { codeOf, SetupError } from "./errors.mjs";
 import { withLock } from "./lock.mjs";
 import { thinned } from "./progress.mjs";
-import { attempt, isExecutable, run, which } from "./run.mjs";
+import { attempt, isExecutable, run, which, whichAll } from "./run.mjs";
 import { reachable, SITE } from "./upstream.mjs";
 
 const PROGRAMS = ["pulumi", "pulumi-language-nodejs"];
@@ -78,8 +78,8 @@ function removeDrafts(directory, version) {
 
 /** @param {string} home @param {string} version */
 async function existing(home, version) {
-  const onPath = which("pulumi");
-  for (const directory of [join(home, "bin"), ...(onPath ? [dirname(onPath)] : [])]) {
+  // npm puts its own `pulumi`, which is no toolchain, before the operator's.
+  for (const directory of [join(home, "bin"), ...whichAll("pulumi").map((program) => dirname(program))]) {
     if (!PROGRAMS.every((program) => isExecutable(join(directory, program)))) continue;
     if ((await reportedVersion(directory)) === version) return directory;
   }
