@@ -47,8 +47,15 @@ export async function ensurePackages(names, why, say) {
   const env = { ...process.env, DEBIAN_FRONTEND: "noninteractive" };
   const lock = ["-o", `DPkg::Lock::Timeout=${APT_LOCK_SECONDS}`];
   const install = ["install", "-y", "--no-install-recommends", ...lock, ...missing];
-  const first = await attempt("apt-get", install, { env, line: thinned(say) });
-  if (first.status === 0) return;
+  let installed = await attempt("apt-get", install, { env, line: thinned(say) });
+  if (installed.status === 0) return;
+  if (/dpkg was interrupted/.test(installed.stdout + installed.stderr)) {
+    // apt does nothing until that is put right. A file that the administrator changed stays as it is.
+    say("an earlier installation was interrupted: dpkg --configure -a");
+    await run("dpkg", ["--configure", "-a", "--force-confdef", "--force-confold"], { env, line: thinned(say), why });
+    installed = await attempt("apt-get", install, { env, line: thinned(say) });
+    if (installed.status === 0) return;
+  }
   // The package lists may be missing or too old.
   await run("apt-get", ["update", ...lock], { env, line: thinned(say), why });
   await run("apt-get", install, { env, line: thinned(say), why });

@@ -334,3 +334,27 @@ onDebian("only what is missing is installed, and what is there is skipped", asyn
   t.deepEqual(machine.said, ["installed: nftables, xz-utils"]);
   t.is(machine.calls.length, 2);
 });
+
+onDebian("an installation that was interrupted is finished, then the packages are installed", async (t) => {
+  const machine = new Machine(t);
+  debian(machine, { interrupted: true });
+  await ensurePackages(["nftables"], "the tests call it", machine.say);
+  t.deepEqual(steps(machine), ["apt-get install", "dpkg --configure", "apt-get install"]);
+  t.regex(machine.said.join("\n"), /an earlier installation was interrupted: dpkg --configure -a/);
+});
+
+onDebian("an interrupted installation and old package lists are both put right", async (t) => {
+  const machine = new Machine(t);
+  debian(machine, { interrupted: true, stale: true });
+  await ensurePackages(["nftables"], "the tests call it", machine.say);
+  const wanted = ["apt-get install", "dpkg --configure", "apt-get install", "apt-get update", "apt-get install"];
+  t.deepEqual(steps(machine), wanted);
+});
+
+onDebian("fails on an interrupted installation that can't be finished, with dpkg's own words", async (t) => {
+  const machine = new Machine(t);
+  debian(machine, { interrupted: true, broken: true });
+  await t.throwsAsync(() => ensurePackages(["nftables"], "the tests call it", machine.say), {
+    message: /dpkg --configure ended with exit status 1\n {2}received: error processing package mdadm/,
+  });
+});
