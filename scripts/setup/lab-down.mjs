@@ -6,8 +6,8 @@
  * alone, so that it does not matter where an `up` was killed or what is gone already.
  */
 import { existsSync, rmSync } from "node:fs";
-import { SetupError } from "./errors.mjs";
-import { LABEL, labPlaces, readJournal } from "./lab-places.mjs";
+import { ensureEngine } from "./engine.mjs";
+import { LABEL, labPlaces } from "./lab-places.mjs";
 import { endLeftovers } from "./lab-processes.mjs";
 import { withLock } from "./lock.mjs";
 import { detachLoopsBelow, unmountBelow } from "./mounts.mjs";
@@ -19,23 +19,17 @@ const REMOVAL_SECONDS = 15;
 
 /**
  * @param {{ name?: string | undefined, id?: string | undefined, log?: (line: string) => void }} [options]
- * @throws {SetupError} naming what could not be removed.
+ * @throws {import("./errors.mjs").SetupError} naming what could not be removed.
  */
 export async function labDown({ name, id, log = console.log } = {}) {
-  const places = labPlaces(name, id);
+  const places = labPlaces(name, id, { leftovers: true });
   await withLock(places.lock, log, async () => {
     await endLeftovers(places.directory, log);
-    const journal = readJournal(places);
+    // A lab has a directory once there was an engine. It may be one that a set-up started and that a reboot has ended since.
+    if (existsSync(places.directory)) await ensureEngine(log);
     if (await engineAnswers()) {
       // More than once: a container that a killed run had asked for may appear after the first look.
       await waitUntil(async () => !(await removeLabelled(places.stack, log)), REMOVAL_SECONDS);
-    } else if (journal) {
-      throw new SetupError({
-        what: "the Docker engine doesn't answer",
-        received: `lab '${places.stack}' has hosts: ${Object.keys(journal.hosts).join(", ")}`,
-        why: "its containers and its network can't be removed without it",
-        fix: "start Docker, then run it again",
-      });
     }
     if (!existsSync(places.directory)) return log(`lab '${places.stack}': nothing left`);
     // From the inside out: what is mounted from the disks, the disks, the filesystem that holds them.

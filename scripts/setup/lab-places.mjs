@@ -1,5 +1,5 @@
 /** A lab's name and everything that follows from it. */
-import { readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { labsDirectory, ROOT } from "./environment.mjs";
 import { codeOf, SetupError } from "./errors.mjs";
@@ -24,25 +24,26 @@ export const RUN_VARIABLE = "TWOFOLD_LAB_RUN";
 
 /**
  * @param {string} [name] @param {string} [id] Makes a separate instance of the lab.
+ * @param {{ leftovers?: boolean }} [options] Whether a lab is known, too, of which there is only a directory: its file may be gone.
  * @returns {Places}
  * @throws {SetupError} for an unknown name, naming the known ones.
  */
-export function labPlaces(name = "default", id = process.env.TWOFOLD_LAB_ID || undefined) {
-  const known = knownLabs();
-  if (!known.includes(name)) {
-    throw new SetupError({
-      what: `there is no lab '${name}'`,
-      received: name,
-      why: "a lab is a file in stacks/labs/",
-      fix: `name one of: ${known.join(", ")}`,
-    });
-  }
+export function labPlaces(name = "default", id = process.env.TWOFOLD_LAB_ID || undefined, { leftovers = false } = {}) {
   if (id !== undefined && !/^[a-z0-9]{1,16}$/.test(id)) {
     throw new SetupError({
       what: "TWOFOLD_LAB_ID can't be used",
       received: id,
       why: "it becomes part of the names of containers and networks",
       fix: "use 1 to 16 small letters and digits",
+    });
+  }
+  const known = [...new Set([...knownLabs(), ...(leftovers ? labsThere(id) : [])])].sort();
+  if (!known.includes(name)) {
+    throw new SetupError({
+      what: `there is no lab '${name}'`,
+      received: name,
+      why: "a lab is a file in stacks/labs/",
+      fix: `name one of: ${known.join(", ")}`,
     });
   }
   const stack = stackName(name, id);
@@ -73,6 +74,19 @@ export function knownLabs() {
     .filter((file) => file.endsWith(".yaml"))
     .map((file) => file.slice(0, -".yaml".length))
     .sort();
+}
+
+/**
+ * Names of the labs that have a directory.
+ * @param {string | undefined} id
+ */
+function labsThere(id) {
+  const directory = labsDirectory();
+  const entries = existsSync(directory) ? readdirSync(directory, { withFileTypes: true }) : [];
+  const ending = id === undefined ? "" : `-${id}`;
+  return entries
+    .filter((entry) => entry.isDirectory() && entry.name.startsWith("lab-") && entry.name.endsWith(ending))
+    .map(({ name }) => name.slice("lab-".length, name.length - ending.length));
 }
 
 /** @param {string} name @param {string | undefined} id */

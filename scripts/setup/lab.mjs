@@ -6,6 +6,7 @@
 
 import { join } from "node:path";
 import { parseArgs } from "node:util";
+import { leaveEngine } from "./engine.mjs";
 import { ROOT } from "./environment.mjs";
 import { isMain, runMain, SetupError } from "./errors.mjs";
 import { labDown } from "./lab-down.mjs";
@@ -30,6 +31,7 @@ async function main(parameters) {
   }
   if (action === "down") {
     await labDown({ name });
+    await leaveEngine(console.log);
     return 0;
   }
   const started = Date.now();

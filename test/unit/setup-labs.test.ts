@@ -1,5 +1,5 @@
 import { execFile } from "node:child_process";
-import { cpSync, mkdtempSync, rmSync, symlinkSync } from "node:fs";
+import { cpSync, mkdirSync, mkdtempSync, rmSync, symlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
@@ -24,6 +24,30 @@ test("a lab's config and state lie in its own directory, named as the verbs look
 
 test("refuses an unknown lab and names the known ones", (t) => {
   t.throws(() => labPlaces("nope"), { message: /no lab 'nope'[\s\S]*name one of: .*default/ });
+});
+
+/** An operator's machine with these directories of labs, of which no file in stacks/labs/ need be left. */
+function labsThere(t: ExecutionContext, ...stacks: string[]): string {
+  const state = mkdtempSync(join(tmpdir(), "twofold-state-"));
+  const before = process.env.XDG_STATE_HOME;
+  t.teardown(() => {
+    if (before === undefined) delete process.env.XDG_STATE_HOME;
+    else process.env.XDG_STATE_HOME = before;
+    rmSync(state, { recursive: true, force: true });
+  });
+  process.env.XDG_STATE_HOME = state;
+  for (const stack of stacks) mkdirSync(join(state, "twofold/labs", stack), { recursive: true });
+  return join(state, "twofold/labs");
+}
+
+test.serial("a lab whose file is gone is known as long as it has a directory, to lab:down alone", (t) => {
+  const labs = labsThere(t, "lab", "lab-quorum", "lab-quorum-x1");
+  t.is(labPlaces("quorum", undefined, { leftovers: true }).directory, join(labs, "lab-quorum"));
+  t.is(labPlaces("quorum", "x1", { leftovers: true }).directory, join(labs, "lab-quorum-x1"));
+  t.throws(() => labPlaces("quorum"), { message: /no lab 'quorum'/ });
+  t.throws(() => labPlaces("quorum", "x2", { leftovers: true }), { message: /no lab 'quorum'/ });
+  const error = t.throws(() => labPlaces("quorun", undefined, { leftovers: true }));
+  t.regex(error?.message ?? "", /name one of: .*default.*quorum/);
 });
 
 test("refuses an instance name that can't be part of a container's name", (t) => {
