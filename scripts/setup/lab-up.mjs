@@ -17,7 +17,7 @@ import { withLock } from "./lock.mjs";
 import { ensurePackages } from "./packages.mjs";
 import { ensurePlugins } from "./plugins.mjs";
 import { steps } from "./progress.mjs";
-import { cancelDeadLock, ensureStack, labEnvironment, resourceIds, up } from "./pulumi.mjs";
+import { ensureStack, labEnvironment, removeDeadLocks, resourceIds, up } from "./pulumi.mjs";
 import { attempt, run } from "./run.mjs";
 import { ensureToolchain, sha256Of } from "./toolchain.mjs";
 import { waitUntil } from "./wait.mjs";
@@ -59,6 +59,7 @@ export async function labUp({ name, id, lightningd, log = console.log, terminal 
   if (lightningd !== undefined) refuseMissingArchive(resolve(lightningd));
   return withLock(places.lock, log, async () => {
     await endLeftovers(places.directory, log);
+    removeDeadLocks(places);
     const { step } = steps(9, log);
     await step("npm packages", ensureDependencies);
     const toolchain = await step("Pulumi", ensureToolchain);
@@ -263,7 +264,6 @@ async function makeTools(places, journal, say) {
  * @param {Record<string, string | undefined>} env @param {{ log: (line: string) => void, terminal: boolean }} output
  */
 async function applyStack(places, journal, env, output) {
-  await cancelDeadLock(places, env);
   const recorded = {
     container: await resourceIds(places, env, "docker:index/container:Container"),
     network: await resourceIds(places, env, "docker:index/network:Network"),

@@ -1,11 +1,12 @@
 /** Pulumi, run for one lab: its state, passphrase and config lie in the lab's directory. */
 import { spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { hostname } from "node:os";
 import { delimiter, join } from "node:path";
 import { createInterface } from "node:readline";
 import { ROOT } from "./environment.mjs";
-import { SetupError } from "./errors.mjs";
+import { codeOf, SetupError } from "./errors.mjs";
 import { writeAtomically } from "./files.mjs";
 import { RUN_VARIABLE } from "./lab-places.mjs";
 import { attempt, run } from "./run.mjs";
@@ -75,12 +76,72 @@ export async function resourceIds(places, env, type) {
 }
 
 /**
- * Unlocks the stack's state. Its caller holds the lab's lock and has ended earlier runs, so the lock is a dead one.
- * @param {import("./lab-places.mjs").Places} places @param {Record<string, string | undefined>} env
+ * Unlocks the stack's state where its lock is a dead process's. Its caller holds the lab's lock and has ended earlier runs, but
+ * whoever works on the lab by hand takes no lock but Pulumi's.
+ *
+ * Each dead lock is removed by itself, and not by `pulumi cancel`, which removes all that it finds.
+ * @param {import("./lab-places.mjs").Places} places
+ * @throws {SetupError} if it is a living one's, or if that can't be told.
  */
-export async function cancelDeadLock(places, env) {
-  if (!existsSync(join(places.backend, ".pulumi/locks"))) return;
-  await run("pulumi", ["cancel", "--yes", "--stack", places.stack], { cwd: places.project, env });
+export function removeDeadLocks(places) {
+  const directory = join(places.backend, ".pulumi/locks");
+  const entries = existsSync(directory) ? readdirSync(directory, { recursive: true, encoding: "utf8" }) : [];
+  for (const file of entries.filter((entry) => entry.endsWith(".json")).map((entry) => join(directory, entry))) {
+    const holder = holderOf(file);
+    if (holder === undefined) continue;
+    const { pid, username, hostname: host, timestamp } = holder;
+    const received = `process ${pid} of ${username}@${host}, since ${timestamp} (${file})`;
+    if (host !== hostname()) {
+      throw new SetupError({
+        what: "the lab's state is locked by a pulumi of another machine, which can't be looked at from here",
+        received,
+        why: "two at once would write over each other's record of what they made",
+        fix: "if none works on the lab any more (the machine may just have been renamed), remove that file, then run it again",
+      });
+    }
+    if (runsPulumi(pid)) {
+      throw new SetupError({
+        what: "another pulumi is at work on the lab",
+        received,
+        why: "two at once would write over each other's record of what they made",
+        fix: `wait until it has ended, or end it (kill ${pid}), then run it again`,
+      });
+    }
+    rmSync(file, { force: true });
+  }
+}
+
+/**
+ * Who holds a lock of Pulumi's file backend (pkg/backend/diy/lock.go); undefined if the lock is gone meanwhile.
+ * @param {string} file
+ * @returns {{ pid: number, username: string, hostname: string, timestamp: string } | undefined}
+ */
+function holderOf(file) {
+  try {
+    return JSON.parse(readFileSync(file, "utf8"));
+  } catch (error) {
+    if (codeOf(error) === "ENOENT") return undefined;
+    throw new SetupError({
+      what: "a lock of the lab's state can't be read",
+      received: `${file}: ${/** @type {Error} */ (error).message}`,
+      why: "it says who works on the lab",
+      fix: "if no pulumi does, remove that file, then run it again",
+    });
+  }
+}
+
+/**
+ * Whether the process is a Pulumi: its number may be another's by now.
+ * @param {number} pid
+ */
+function runsPulumi(pid) {
+  try {
+    // proc_pid_stat(5): number, name in brackets, state. A zombie has ended.
+    const [, name, state] = /^\d+ \((.*)\) (\S)/s.exec(readFileSync(`/proc/${pid}/stat`, "utf8")) ?? [];
+    return name === "pulumi" && state !== "Z";
+  } catch {
+    return false;
+  }
 }
 
 /**

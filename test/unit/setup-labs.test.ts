@@ -1,11 +1,14 @@
-import { execFile } from "node:child_process";
-import { cpSync, mkdirSync, mkdtempSync, rmSync, symlinkSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { type ChildProcess, execFile, spawn } from "node:child_process";
+import { randomUUID } from "node:crypto";
+import { once } from "node:events";
+import { cpSync, existsSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import test, { type ExecutionContext } from "ava";
 import { labPlaces, stackName } from "../../scripts/setup/lab-places.mjs";
 import { loopsBelow, mountsBelow } from "../../scripts/setup/mounts.mjs";
+import { removeDeadLocks } from "../../scripts/setup/pulumi.mjs";
 
 const LAB = join(import.meta.dirname, "../../scripts/setup/lab.mjs");
 
@@ -48,6 +51,71 @@ test.serial("a lab whose file is gone is known as long as it has a directory, to
   t.throws(() => labPlaces("quorum", "x2", { leftovers: true }), { message: /no lab 'quorum'/ });
   const error = t.throws(() => labPlaces("quorun", undefined, { leftovers: true }));
   t.regex(error?.message ?? "", /name one of: .*default.*quorum/);
+});
+
+/** A lock as Pulumi's file backend leaves it (pkg/backend/diy/lock.go). */
+function lock(places: ReturnType<typeof labPlaces>, content: object | string): string {
+  const directory = join(places.backend, ".pulumi/locks/organization/twofold", places.stack);
+  mkdirSync(directory, { recursive: true });
+  const file = join(directory, `${randomUUID()}.json`);
+  const holder = { username: "root", hostname: hostname(), timestamp: new Date().toISOString() };
+  writeFileSync(file, typeof content === "string" ? content : JSON.stringify({ ...holder, ...content }));
+  return file;
+}
+
+/** A process of this name that lives until it is killed. */
+async function program(t: ExecutionContext, name: string): Promise<ChildProcess> {
+  const directory = mkdtempSync(join(tmpdir(), "twofold-program-"));
+  writeFileSync(join(directory, name), "#!/bin/sh\necho started\nread line\n", { mode: 0o755 });
+  const child = spawn(join(directory, name), { stdio: ["pipe", "pipe", "inherit"] });
+  t.teardown(() => {
+    child.kill("SIGKILL");
+    rmSync(directory, { recursive: true, force: true });
+  });
+  await once(child.stdout, "data");
+  return child;
+}
+
+test.serial(
+  "a lock of Pulumi's whose holder is dead is removed, and one that another process has the number of",
+  async (t) => {
+    labsThere(t, "lab");
+    const places = labPlaces();
+    t.notThrows(() => removeDeadLocks(places), "without any lock");
+    const ended = await program(t, "pulumi");
+    ended.kill("SIGKILL");
+    await once(ended, "close");
+    const dead = lock(places, { pid: ended.pid });
+    const reused = lock(places, { pid: process.pid });
+    removeDeadLocks(places);
+    t.false(existsSync(dead));
+    t.false(existsSync(reused));
+  },
+);
+
+test.serial("refuses to take the lock of a living pulumi, which somebody has started by hand", async (t) => {
+  labsThere(t, "lab");
+  const places = labPlaces();
+  const living = await program(t, "pulumi");
+  const file = lock(places, { pid: living.pid, timestamp: "2026-11-20T10:00:00Z" });
+  const error = t.throws(() => removeDeadLocks(places));
+  t.regex(
+    error?.message ?? "",
+    /another pulumi is at work on the lab\n {2}received: process \d+ of root@\S+, since 2026/,
+  );
+  t.true(error?.message.includes(`kill ${living.pid}`));
+  t.true(existsSync(file));
+});
+
+test.serial("refuses to judge a lock of another machine, and one that can't be read", (t) => {
+  labsThere(t, "lab");
+  const places = labPlaces();
+  const foreign = lock(places, { pid: 1, hostname: `not-${hostname()}` });
+  t.throws(() => removeDeadLocks(places), { message: /another machine[\s\S]*remove that file/ });
+  rmSync(foreign);
+  const torn = lock(places, "{");
+  t.throws(() => removeDeadLocks(places), { message: /can't be read[\s\S]*remove that file/ });
+  t.true(existsSync(torn));
 });
 
 test("refuses an instance name that can't be part of a container's name", (t) => {
