@@ -305,6 +305,8 @@ export type DocumentOf<S extends StageName> = Extract<StageDocument, { stage: S 
 export const PROGRAM_DIRECTORY = "/usr/local/lib/twofold";
 /** State that must survive a reboot: first-start permission, node identity, documents last applied. */
 export const STATE_DIRECTORY = "/var/lib/twofold";
+/** On a host of a cluster whose store is being made anew: until that is done nothing else may start a member. */
+export const REBUILDING = `${STATE_DIRECTORY}/etcd-rebuild`;
 /** Locks, requests and logs of runs; gone at reboot. */
 export const RUNTIME_DIRECTORY = "/run/twofold";
 

@@ -10,6 +10,7 @@
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { applyStep, toSteps } from "./actions.ts";
+import { APPLIED, lastApplied } from "./applied.ts";
 import { STATE_DIRECTORY, type StageDocument, type StageName } from "./contract.ts";
 import { ensureOwnDirectory, syncDirectory, writeFileDurably } from "./files.ts";
 import { canonicalJson } from "./json.ts";
@@ -21,7 +22,6 @@ import { stageOf } from "./stages.ts";
 
 type Action = CommonAction | OwnAction;
 
-const DOCUMENTS = join(STATE_DIRECTORY, "documents");
 const PENDING = join(STATE_DIRECTORY, "pending");
 
 /**
@@ -88,17 +88,12 @@ async function carryOut(actions: readonly Action[], document: StageDocument, con
   }
 }
 
-/** The document that was last applied wholly, as canonical JSON. */
-export function lastApplied(stage: StageName): Promise<string | undefined> {
-  return readText(join(DOCUMENTS, `${stage}.json`));
-}
-
 async function recordApplied(document: StageDocument): Promise<void> {
   const text = canonicalJson(document);
   if ((await lastApplied(document.stage)) === text) return;
   await ensureOwnDirectory(STATE_DIRECTORY);
-  await ensureOwnDirectory(DOCUMENTS);
-  await writeFileDurably(join(DOCUMENTS, `${document.stage}.json`), text, ROOT_FILE);
+  await ensureOwnDirectory(APPLIED);
+  await writeFileDurably(join(APPLIED, `${document.stage}.json`), text, ROOT_FILE);
 }
 
 /**

@@ -6,6 +6,7 @@ import type { Command } from "./command.ts";
 import { apply } from "./commands/apply.ts";
 import { check } from "./commands/check.ts";
 import { degrade } from "./commands/degrade.ts";
+import { etcdRebuild } from "./commands/etcd-rebuild.ts";
 import { etcdSnapshot } from "./commands/etcd-snapshot.ts";
 import { forget } from "./commands/forget.ts";
 import { gate } from "./commands/gate.ts";
@@ -59,6 +60,7 @@ const COMMANDS: Record<string, Command> = {
   "tls-install": tlsInstall,
   watch,
   "etcd-snapshot": etcdSnapshot,
+  "etcd-rebuild": etcdRebuild,
   "witness-key": witnessKey,
   "witness-authorize": witnessAuthorize,
   "witness-record": witnessRecord,

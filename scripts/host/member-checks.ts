@@ -3,7 +3,7 @@ import { readFile, statfs } from "node:fs/promises";
 import { request } from "node:https";
 import { dirname } from "node:path";
 import { etcdClientUrl } from "../../templates/etcd.ts";
-import { type ClusterMember, TLS, tlsFiles } from "./contract.ts";
+import { type ClusterMember, REBUILDING, TLS, tlsFiles } from "./contract.ts";
 import { run } from "./process.ts";
 import { readText } from "./read.ts";
 import { Refusal } from "./stage.ts";
@@ -42,6 +42,18 @@ export function requirePorts(unit: string, taken: readonly Listener[]): void {
       .join("; "),
     why: "the other members reach this one at its usual ports, and would meet that program there",
     fix: `see what it is (systemctl status ${first.pid === 0 ? "…" : first.pid}); stop and disable it if it isn't needed, or let the member live on another host`,
+  });
+}
+
+/** @throws {Refusal} while a store is being made anew. Pure. */
+export function requireNoRebuild(unit: string, rebuilding: boolean): void {
+  if (!rebuilding) return;
+  throw new Refusal({
+    code: "ETCD-REBUILDING",
+    what: `${unit} is not to be started: the cluster's store is being made anew, and that was not finished`,
+    received: `${REBUILDING} on this host`,
+    why: "the member with the newest log has to be the primary before any other one starts, or its last commits are lost",
+    fix: "./twofold etcd rebuild, which goes on from where it was",
   });
 }
 

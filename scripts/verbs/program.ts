@@ -230,6 +230,20 @@ export function buildProgram(exitWith: (status: number) => void): Command {
     );
 
   verb(
+    "etcd",
+    "make the cluster's store anew after a majority of etcd has lost it",
+    "The wallet is not in it, but who is primary is. Stops PostgreSQL and etcd on all hosts, finds the member whose log goes " +
+      "farthest, and lets a new store begin with that one as the primary, before any other starts. Refuses while etcd has a majority, " +
+      "and while a host can't be asked. An interrupted one is finished by the next; until then nothing else starts a member.",
+  )
+    .addArgument(new Argument("<what>", "what to do").choices(["rebuild"]))
+    .option("-y, --yes", "don't ask")
+    .option(...json)
+    .action(async (_what: string, options: { yes?: true; json?: true }, command: Command) =>
+      exitWith(await (await import("./etcd.ts")).rebuildEtcd({ ...options, ...choiceOf(command) })),
+    );
+
+  verb(
     "certificates",
     "make the cluster's certificates anew",
     "Each host keeps its keys; the authority's host signs new certificates, and etcd, Patroni and PostgreSQL read them without " +

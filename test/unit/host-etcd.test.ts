@@ -40,6 +40,8 @@ function bareHost(document = documentOf("eve")): EtcdFacts {
     taken: [],
     known: undefined,
     removed: false,
+    begun: undefined,
+    rebuilding: false,
   };
 }
 
@@ -234,6 +236,21 @@ test("refuses to begin on the empty mount point of a volume that is not mounted"
   t.throws(() => planEtcd({ ...after(bareHost(onVolume), onVolume), data }, onVolume), {
     message: /MEMBER-VOLUME.*\/srv\/replicas/s,
   });
+});
+
+test("refuses to begin a store where the cluster's had begun before and no majority answers", (t) => {
+  const lost = { ...after(bareHost()), healthy: false, data: { ...HOLDS, holds: false }, begun: "it was a member" };
+  t.throws(() => planEtcd(lost, document), {
+    message: /ETCD-STORE-LOST.*it was a member.*thrown away.*twofold etcd rebuild/s,
+  });
+  // The others have a majority: this one joins them.
+  t.notThrows(() => planEtcd({ ...lost, known: parseMembers(LIST) }, document));
+  // Its data is there: it is started, and waits for the others.
+  t.notThrows(() => planEtcd({ ...lost, data: HOLDS }, document));
+});
+
+test("refuses to start a member while a store is being made anew", (t) => {
+  t.throws(() => planEtcd({ ...after(bareHost()), rebuilding: true }, document), { message: /ETCD-REBUILDING/ });
 });
 
 test("refuses to leave a member's data behind for another place", (t) => {

@@ -57,6 +57,7 @@ function bareHost(): PostgresFacts {
     certificateProblem: undefined,
     data: { mounted: true, holds: false, elsewhere: [] },
     scope: undefined,
+    rebuilding: false,
     beginning: undefined,
     clocks: [],
     members: undefined,

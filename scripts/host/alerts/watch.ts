@@ -1,6 +1,7 @@
 /** One look at the host: what is seen, what is told of it, and who is told. */
+
+import { lastApplied } from "../applied.ts";
 import { ALERTS, type AlertsDocument, type DocumentOf, hasPostgresWallet, type StageName } from "../contract.ts";
-import { lastApplied } from "../engine.ts";
 import { readText } from "../read.ts";
 import { parseDocumentOf, parseDocumentText } from "../schema.ts";
 import type { Condition, Seen } from "./alert.ts";

@@ -1,6 +1,7 @@
+import { lastApplied } from "../applied.ts";
 import { type Command, expectArguments, printJson, readStdin, requireRoot } from "../command.ts";
 import { EXIT } from "../contract.ts";
-import { driftOf, lastApplied } from "../engine.ts";
+import { driftOf } from "../engine.ts";
 import { canonicalJson } from "../json.ts";
 import { runUnderLock } from "../run-request.ts";
 import { parseDocumentsText } from "../schema.ts";

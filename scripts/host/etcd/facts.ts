@@ -1,8 +1,10 @@
 /** What the etcd stage reads of a host. */
-import { dirname } from "node:path";
+import { readdir } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import { etcdDataDirectory, etcdDefaultDirectory } from "../../../templates/etcd.ts";
 import { SNAPSHOT_UNITS } from "../../../templates/etcd-snapshot.ts";
-import { CLUSTER_PORTS, type EtcdDocument, tlsFiles } from "../contract.ts";
+import { lastApplied } from "../applied.ts";
+import { CLUSTER_PORTS, type EtcdDocument, REBUILDING, tlsFiles } from "../contract.ts";
 import { type Listener, readListeners } from "../member-checks.ts";
 import { type DataPlace, readDataPlace } from "../member-data.ts";
 import { run } from "../process.ts";
@@ -38,6 +40,10 @@ export interface EtcdFacts {
   known: KnownMember[] | undefined;
   /** The others have taken this member out: its data can't be used any more. */
   removed: boolean;
+  /** What shows that this cluster's store has begun before, in words. */
+  begun: string | undefined;
+  /** A store is being made anew, and nothing else may start one. */
+  rebuilding: boolean;
 }
 
 export function etcdPaths(document: EtcdDocument): string[] {
@@ -70,17 +76,35 @@ export async function isHealthy(): Promise<boolean> {
   return status === 0;
 }
 
+/** What shows that the cluster's store has begun before: this host was made a member, or has its PostgreSQL data. */
+export async function readBegun({ cluster, volume }: EtcdDocument): Promise<string | undefined> {
+  const text = await lastApplied("etcd");
+  if (text !== undefined && (JSON.parse(text) as EtcdDocument).cluster === cluster)
+    return "this host was a member of it when twofold last was here";
+  for (const parent of [volume, "/var/lib"].filter((each) => each !== undefined)) {
+    const versions = join(parent, "postgresql");
+    const names = await readdir(versions).catch(() => []);
+    for (const name of names) {
+      const data = join(versions, name, cluster);
+      if ((await readText(join(data, "PG_VERSION"))) !== undefined) return `there is PostgreSQL data in ${data}`;
+    }
+  }
+  return undefined;
+}
+
 export async function readEtcdFacts(document: EtcdDocument): Promise<EtcdFacts> {
   const settings = await readText(ETCD.settings);
   const configured = dataDirectoryOf(settings);
   // The package's own settings name its own default, which is nobody's data here.
   const ours = configured?.endsWith(`/${document.cluster}`) ? configured : undefined;
-  const [entries, installed, units, certificateProblem, data] = await Promise.all([
+  const [entries, installed, units, certificateProblem, data, begun, rebuilding] = await Promise.all([
     readEntries(etcdPaths(document)),
     readPackages(ETCD.packages),
     readUnits([ETCD.unit, SNAPSHOT_UNITS.timer]),
     readCertificateProblem(document.identity),
     readDataPlace(document.volume, etcdDataDirectory(document), [etcdDefaultDirectory(document.cluster), ours]),
+    readBegun(document),
+    readText(REBUILDING),
   ]);
   const unit = units.get(ETCD.unit);
   const healthy = unit?.active === "active" && (await isHealthy());
@@ -103,6 +127,8 @@ export async function readEtcdFacts(document: EtcdDocument): Promise<EtcdFacts> 
     taken,
     known,
     removed,
+    begun,
+    rebuilding: rebuilding !== undefined,
     snapshotTimer: units.get(SNAPSHOT_UNITS.timer),
   };
 }

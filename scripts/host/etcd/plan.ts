@@ -9,7 +9,7 @@ import {
 } from "../../../templates/etcd.ts";
 import { SNAPSHOT_UNITS } from "../../../templates/etcd-snapshot.ts";
 import { type EtcdDocument, type Ownership, tlsFiles } from "../contract.ts";
-import { type Listener, requirePorts } from "../member-checks.ts";
+import { type Listener, requireNoRebuild, requirePorts } from "../member-checks.ts";
 import { planMemberVolume, requireCluster, requirePlace } from "../member-data.ts";
 import {
   changesFile,
@@ -66,6 +66,8 @@ export function planEtcd(facts: EtcdFacts, document: EtcdDocument): (CommonActio
   requirePlace(ETCD.unit, document, etcdDataDirectory(document), facts.data);
   requireCluster("etcd", ETCD.settings, facts.token, document);
   requirePorts(ETCD.unit, ownListeners(facts));
+  requireNoRebuild(ETCD.unit, facts.rebuilding);
+  if (!facts.data.holds && facts.known === undefined) requireFirst(facts.begun, document);
   refuseUnknownMembers(facts, document);
   const entry = (path: string) => facts.entries.get(path);
   const settings = planFile(ETCD.settings, entry(ETCD.settings), settingsOf(facts, document));
@@ -104,6 +106,22 @@ export function planEtcd(facts: EtcdFacts, document: EtcdDocument): (CommonActio
 /** A unit that is just starting listens already. */
 function ownListeners({ unit, taken }: EtcdFacts): Listener[] {
   return taken.filter(({ pid }) => pid === 0 || pid !== unit?.mainPid);
+}
+
+/**
+ * A store that begins says nothing of who was primary: whichever member is there first could become it, and the others would throw away what
+ * they have more than it.
+ * @throws {Refusal} where this cluster's store has begun before. Pure.
+ */
+export function requireFirst(begun: string | undefined, { host, cluster }: EtcdDocument): void {
+  if (begun === undefined) return;
+  throw new Refusal({
+    code: "ETCD-STORE-LOST",
+    what: `${host} has nothing of the store of ${cluster}, and no majority of the others answers`,
+    received: begun,
+    why: "a store that begins anew does not know which member has the newest commits: another one could become the primary, and they would be thrown away",
+    fix: "bring a majority of etcd back if one still has its data, then run this again; if they have all lost it: ./twofold etcd rebuild",
+  });
 }
 
 /** A member that the topology has lost sight of counts in every majority, whether it runs or not. */

@@ -7,9 +7,9 @@ import { ROOT_FILE } from "../planning.ts";
 import { CommandFailed, must, run } from "../process.ts";
 import { readText } from "../read.ts";
 import type { ApplyContext, Stage } from "../stage.ts";
-import { ETCD, type EtcdFacts, isHealthy, readEtcdFacts } from "./facts.ts";
+import { ETCD, type EtcdFacts, isHealthy, readBegun, readEtcdFacts } from "./facts.ts";
 import { askPeers, clusterToJoin, listMembers, memberOf, otherMembers } from "./members.ts";
-import { DATA_OWNERSHIP, type EtcdAction, etcdItems, planEtcd, STATE_EXISTING } from "./plan.ts";
+import { DATA_OWNERSHIP, type EtcdAction, etcdItems, planEtcd, requireFirst, STATE_EXISTING } from "./plan.ts";
 
 /** A first start waits for a majority of the members, whose packages may still be installing. */
 const DEADLINE_MS = 300_000;
@@ -41,8 +41,11 @@ async function makeData(document: EtcdDocument, context: ApplyContext): Promise<
   if (own === undefined) throw new Error(`${host} is no member of etcd in its own document`);
   const others = otherMembers(members, host);
   let known = await listMembers(others);
-  if (known === undefined) await requireBeginning(own, members);
-  else {
+  if (known === undefined) {
+    // They may have lost it since the plan was made.
+    requireFirst(await readBegun(document), document);
+    await requireBeginning(own, members);
+  } else {
     let entry = memberOf(known, own);
     if (entry?.started) {
       context.progress(`the others know ${host} as a member that has run: it joins them as a new one`);
@@ -109,7 +112,8 @@ async function setAside(document: EtcdDocument, context: ApplyContext): Promise<
   context.progress(`what ${document.host} had as a member that was removed is now ${path}`);
 }
 
-async function awaitMajority(document: EtcdDocument, context: ApplyContext): Promise<void> {
+/** Waits until this member answers together with a majority. */
+export async function awaitMajority(document: EtcdDocument, context: ApplyContext): Promise<void> {
   const { members } = document;
   const joins = STATE_EXISTING.test((await readText(ETCD.settings)) ?? "");
   const deadline = Date.now() + DEADLINE_MS;

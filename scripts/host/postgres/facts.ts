@@ -2,7 +2,7 @@
 import { dirname } from "node:path";
 import { loadTemplate } from "../../../templates/load.ts";
 import { dataDirectory } from "../../../templates/patroni.ts";
-import { type PostgresDocument, tlsFiles } from "../contract.ts";
+import { type PostgresDocument, REBUILDING, tlsFiles } from "../contract.ts";
 import { type Clock, readClocks } from "../member-checks.ts";
 import { type DataPlace, readDataPlace } from "../member-data.ts";
 import { type Entry, readEntries, readPackages, readText, readUnits, type Unit } from "../read.ts";
@@ -45,6 +45,8 @@ export interface PostgresFacts {
   data: DataPlace;
   /** The cluster to which the settings on the host belong. */
   scope: string | undefined;
+  /** The cluster's store is being made anew, and nothing else may start a member. */
+  rebuilding: boolean;
   /** Undefined for a member that takes part. */
   beginning: Beginning | undefined;
   clocks: Clock[];
@@ -86,7 +88,7 @@ export async function readPostgresFacts(document: PostgresDocument): Promise<Pos
   const config = await readText(POSTGRES.config);
   const configured = config === undefined ? undefined : /^ +data_dir: (.+)$/m.exec(config)?.[1];
   const { volume, ...onRoot } = document;
-  const [entries, installed, units, certificateProblem, data, clocks, members] = await Promise.all([
+  const [entries, installed, units, certificateProblem, data, clocks, members, rebuilding] = await Promise.all([
     readEntries(postgresPaths(document)),
     readPackages(packagesOf(document.version)),
     readUnits([POSTGRES.unit]),
@@ -97,6 +99,7 @@ export async function readPostgresFacts(document: PostgresDocument): Promise<Pos
       "postgres",
     ),
     readMembers(),
+    readText(REBUILDING),
   ]);
   const own = members?.find(({ name }) => name === document.host);
   const isPrimary = own !== undefined && isRunningPrimary(own);
@@ -110,6 +113,7 @@ export async function readPostgresFacts(document: PostgresDocument): Promise<Pos
     certificateProblem,
     data,
     scope: scopeOf(config),
+    rebuilding: rebuilding !== undefined,
     beginning: takesItsPart ? undefined : await readBeginning(document, unit?.active === "active"),
     clocks,
     members,

@@ -5,7 +5,7 @@ import { loadTemplate } from "../../../templates/load.ts";
 import { dataDirectory, dynamicConfiguration, NODE_ROLE_SETTINGS, renderPatroni } from "../../../templates/patroni.ts";
 import { type PostgresDocument, tlsFiles } from "../contract.ts";
 import { canonicalJson } from "../json.ts";
-import { requireClocks } from "../member-checks.ts";
+import { requireClocks, requireNoRebuild } from "../member-checks.ts";
 import { planMemberVolume, requireCluster, requirePlace } from "../member-data.ts";
 import { planDirectory, planFile, planReload, ROOT_DIRECTORY } from "../planning.ts";
 import { primaryLeaves } from "../retired/plan.ts";
@@ -57,6 +57,7 @@ export function planPostgres(facts: PostgresFacts, document: PostgresDocument): 
   requireCertificate(document.identity, facts.certificateProblem);
   requirePlace(POSTGRES.unit, document, dataDirectory(document), facts.data);
   requireCluster("Patroni", POSTGRES.config, facts.scope, document);
+  requireNoRebuild(POSTGRES.unit, facts.rebuilding);
   requireClocks(document.host, facts.clocks);
   requireBeginning(facts.beginning, document);
   refuseUnknownMembers(facts, document);

@@ -45,7 +45,8 @@ export const postgres: Stage<PostgresDocument, PostgresFacts, PostgresAction> = 
   },
 };
 
-async function awaitMember({ host }: PostgresDocument, context: ApplyContext): Promise<void> {
+/** Waits until this host's member takes part. */
+export async function awaitMember({ host }: PostgresDocument, context: ApplyContext): Promise<void> {
   const deadline = Date.now() + DEADLINE_MS;
   let saidAt = Date.now();
   let state = "";
