@@ -56,7 +56,8 @@ export function clusterIdentity(topology: Topology, host: string, role: Certific
   return {
     role,
     authority,
-    commonName: host,
+    // PostgreSQL goes by it: what etcd's account may read must not be a member's.
+    commonName: role === "etcd" ? `${host}.etcd` : host,
     names: role === "etcd" ? [...own, etcdPeerName(topology.node.name)] : own,
   };
 }
