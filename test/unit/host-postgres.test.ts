@@ -60,6 +60,7 @@ function bareHost(): PostgresFacts {
     rebuilding: false,
     beginning: undefined,
     clocks: [],
+    otherCertificate: [],
     members: undefined,
     dynamic: undefined,
     roles: undefined,
@@ -114,6 +115,14 @@ test("every planned action is an item's", (t) => {
   const facts = { ...bareHost(), members, unit, dynamic: {}, roles: { roles: {}, owner: null, public: null } };
   for (const { item, kind } of planPostgres(facts, document))
     t.true(items.has(item) || kind === "make-directory", item);
+});
+
+test("a certificate that was renewed and is not shown is drift, and read", (t) => {
+  const [action, ...rest] = planPostgres({ ...primary(), otherCertificate: [5432] }, document);
+  t.like(action, { kind: "postgres/reload", item: "unit:patroni.service" });
+  t.is(action?.consequence, undefined);
+  t.regex(action?.summary ?? "", /port 5432/);
+  t.deepEqual(rest, []);
 });
 
 test("shared settings that somebody weakened are put back by the primary", (t) => {

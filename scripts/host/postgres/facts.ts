@@ -7,6 +7,7 @@ import { type Clock, readClocks } from "../member-checks.ts";
 import { type DataPlace, readDataPlace } from "../member-data.ts";
 import { type Entry, readEntries, readPackages, readText, readUnits, type Unit } from "../read.ts";
 import { readCertificateProblem } from "../tls/check.ts";
+import { readOtherCertificate } from "../tls/shown.ts";
 import { type Beginning, readBeginning } from "./beginning.ts";
 import { isRunningPrimary, type PatroniMember, readDynamicConfiguration, readMembers, takesPart } from "./patroni.ts";
 import { psql } from "./psql.ts";
@@ -50,6 +51,8 @@ export interface PostgresFacts {
   /** Undefined for a member that takes part. */
   beginning: Beginning | undefined;
   clocks: Clock[];
+  /** Ports that show another certificate than the one on the disk: it was renewed, and they were not told. */
+  otherCertificate: number[];
   /** Undefined while this host's Patroni does not answer. */
   members: PatroniMember[] | undefined;
   /** What etcd has; undefined if this host is not the primary. */
@@ -88,19 +91,21 @@ export async function readPostgresFacts(document: PostgresDocument): Promise<Pos
   const config = await readText(POSTGRES.config);
   const configured = config === undefined ? undefined : /^ +data_dir: (.+)$/m.exec(config)?.[1];
   const { volume, ...onRoot } = document;
-  const [entries, installed, units, certificateProblem, data, clocks, members, rebuilding] = await Promise.all([
-    readEntries(postgresPaths(document)),
-    readPackages(packagesOf(document.version)),
-    readUnits([POSTGRES.unit]),
-    readCertificateProblem(document.identity),
-    readDataPlace(volume, dataDirectory(document), [dataDirectory(onRoot), configured]),
-    readClocks(
-      document.etcd.filter(({ host }) => host !== document.host),
-      "postgres",
-    ),
-    readMembers(),
-    readText(REBUILDING),
-  ]);
+  const [entries, installed, units, certificateProblem, data, clocks, members, rebuilding, otherCertificate] =
+    await Promise.all([
+      readEntries(postgresPaths(document)),
+      readPackages(packagesOf(document.version)),
+      readUnits([POSTGRES.unit]),
+      readCertificateProblem(document.identity),
+      readDataPlace(volume, dataDirectory(document), [dataDirectory(onRoot), configured]),
+      readClocks(
+        document.etcd.filter(({ host }) => host !== document.host),
+        "postgres",
+      ),
+      readMembers(),
+      readText(REBUILDING),
+      readOtherCertificate(),
+    ]);
   const own = members?.find(({ name }) => name === document.host);
   const isPrimary = own !== undefined && isRunningPrimary(own);
   const [dynamic, roles] = isPrimary ? await Promise.all([readDynamicConfiguration(), readRoles(document)]) : [];
@@ -116,6 +121,7 @@ export async function readPostgresFacts(document: PostgresDocument): Promise<Pos
     rebuilding: rebuilding !== undefined,
     beginning: takesItsPart ? undefined : await readBeginning(document, unit?.active === "active"),
     clocks,
+    otherCertificate,
     members,
     dynamic,
     roles,

@@ -138,7 +138,11 @@ function planParents({ entries }: PostgresFacts, document: PostgresDocument): Co
   );
 }
 
-function planRun({ unit, members }: PostgresFacts, document: PostgresDocument, config: CommonAction[]): Action[] {
+function planRun(
+  { unit, members, otherCertificate }: PostgresFacts,
+  document: PostgresDocument,
+  config: CommonAction[],
+): Action[] {
   const actions: Action[] = [];
   if (unit?.enabled !== "enabled")
     actions.push({
@@ -155,6 +159,12 @@ function planRun({ unit, members }: PostgresFacts, document: PostgresDocument, c
       item: UNIT,
       summary: "let Patroni read its settings again",
       consequence: true,
+    });
+  else if (unit?.active === "active" && otherCertificate.length > 0)
+    actions.push({
+      kind: "postgres/reload",
+      item: UNIT,
+      summary: `let Patroni and PostgreSQL read their new certificate: port ${otherCertificate.join(" and ")} shows the one of before`,
     });
   if (unit?.active !== "active" || own === undefined || !takesPart(own))
     return [

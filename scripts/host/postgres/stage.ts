@@ -1,9 +1,10 @@
 /** One member of the PostgreSQL cluster. Who is primary, and when that changes, is Patroni's alone. */
 import { setTimeout as delay } from "node:timers/promises";
 import { dynamicConfiguration, renderRoles } from "../../../templates/patroni.ts";
-import type { PostgresDocument } from "../contract.ts";
+import { type PostgresDocument, tlsFiles } from "../contract.ts";
 import { must, run } from "../process.ts";
 import type { ApplyContext, Stage } from "../stage.ts";
+import { readOtherCertificate } from "../tls/shown.ts";
 import { POSTGRES, type PostgresFacts, readPostgresFacts } from "./facts.ts";
 import { askPatroni, readMembers, takesPart } from "./patroni.ts";
 import { type PostgresAction, planPostgres, postgresItems } from "./plan.ts";
@@ -13,6 +14,7 @@ import { psql } from "./psql.ts";
 const DEADLINE_MS = 30 * 60_000;
 /** After this long without a change of state it counts as stuck. */
 const STUCK_MS = 180_000;
+const RELOAD_MS = 30_000;
 const POLL_MS = 250;
 const PROGRESS_MS = 5000;
 
@@ -27,7 +29,7 @@ export const postgres: Stage<PostgresDocument, PostgresFacts, PostgresAction> = 
         return awaitMember(document, context);
       case "postgres/reload":
         await must("systemctl", ["reload", POSTGRES.unit]);
-        return;
+        return awaitCertificate();
       case "postgres/configure": {
         const answer = await askPatroni("PATCH", "/config", dynamicConfiguration(document));
         if (answer?.status !== 200)
@@ -44,6 +46,19 @@ export const postgres: Stage<PostgresDocument, PostgresFacts, PostgresAction> = 
     }
   },
 };
+
+/** A reload is a signal; what comes after it looks at what is shown. */
+async function awaitCertificate(): Promise<void> {
+  const deadline = Date.now() + RELOAD_MS;
+  while ((await readOtherCertificate()).length > 0) {
+    if (Date.now() > deadline)
+      throw new Error(
+        `Patroni or PostgreSQL still shows another certificate than ${tlsFiles("postgres").certificate}, ${RELOAD_MS / 1000} s after it was to read it\n` +
+          "  to do: journalctl -u patroni says why",
+      );
+    await delay(POLL_MS);
+  }
+}
 
 /** Waits until this host's member takes part. */
 export async function awaitMember({ host }: PostgresDocument, context: ApplyContext): Promise<void> {
