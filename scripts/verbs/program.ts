@@ -247,11 +247,14 @@ export function buildProgram(exitWith: (status: number) => void): Command {
     "certificates",
     "make the cluster's certificates anew",
     "Each host keeps its keys; the authority's host signs new certificates, and etcd, Patroni and PostgreSQL read them without " +
-      "a restart. One host after the other. lightningd and the gate read theirs at each connection.",
+      "a restart. One host after the other. lightningd and the gate read theirs at each connection.\n\n" +
+      "With --new-authority all hosts change at once, and etcd restarts: commits stop for some seconds. A host that is dead for good " +
+      "has to leave the config first.",
   )
     .addArgument(new Argument("<what>", "what to do").choices(["renew"]))
+    .option("--new-authority", "take the certificates of another authority, after the one of before was lost")
     .option(...json)
-    .action(async (_what: string, options: { json?: true }, command: Command) =>
+    .action(async (_what: string, options: { json?: true; newAuthority?: true }, command: Command) =>
       exitWith(await (await import("./certificates.ts")).renewCertificates({ ...options, ...choiceOf(command) })),
     );
 

@@ -3,6 +3,7 @@ import { etcdDocument } from "../../components/topology/documents/etcd.ts";
 import type { EtcdDocument } from "../../scripts/host/contract.ts";
 import { ETCD, type EtcdFacts, etcdPaths } from "../../scripts/host/etcd/facts.ts";
 import { clusterToJoin, memberOf, parseMembers, parsePeers } from "../../scripts/host/etcd/members.ts";
+import { othersOf } from "../../scripts/host/etcd/one-at-a-time.ts";
 import { DATA_OWNERSHIP, etcdItems, planEtcd } from "../../scripts/host/etcd/plan.ts";
 import type { Entry } from "../../scripts/host/read.ts";
 import {
@@ -41,6 +42,7 @@ function bareHost(document = documentOf("eve")): EtcdFacts {
     known: undefined,
     removed: false,
     begun: undefined,
+    newAuthority: false,
     rebuilding: false,
   };
 }
@@ -269,6 +271,30 @@ test("refuses a host whose etcd belongs to another cluster, and one whose ports 
   // The unit's own process, which is just starting.
   t.notThrows(() =>
     planEtcd({ ...bareHost(), taken, unit: { ...unit, active: "activating", mainPid: 812 } }, document),
+  );
+});
+
+test("a new authority restarts a member that runs with the one of before: it would refuse every client, its own host's too", (t) => {
+  const facts = { ...after(bareHost()), newAuthority: true };
+  for (const healthy of [true, false]) {
+    const actions = planEtcd({ ...facts, healthy }, document);
+    t.deepEqual(
+      actions.map(({ kind, consequence }) => ({ kind, consequence })),
+      [{ kind: "etcd/restart", consequence: undefined }],
+    );
+  }
+});
+
+test("a member that restarts waits for those that are members by now, and for no other", (t) => {
+  const known = parseMembers(LIST);
+  t.deepEqual(
+    othersOf(documentOf("alice"), known).map(({ host }) => host),
+    ["vault"],
+    "eve has not run yet",
+  );
+  t.deepEqual(
+    othersOf(document, known).map(({ host }) => host),
+    ["alice", "vault"],
   );
 });
 

@@ -83,7 +83,11 @@ function hostsLost({ topology, wallet, s }: Cluster, hosts: string[], { onlyData
     return { ...untilByHand("a member is promoted by hand", "promote the newest member", s), lost };
   }
   if (nodeIsLost) {
-    return untilByHand("the host is made anew", "pulumi up, then hsm_secret from its copy", s);
+    return untilByHand(
+      "the host is made anew",
+      "pulumi up and certificates renew --new-authority, then hsm_secret from its copy",
+      s,
+    );
   }
   const etcd = new Set(wallet.etcd);
   const etcdAlive = [...etcd].filter((host) => onlyDatabase || !hosts.includes(host)).length;

@@ -1,10 +1,11 @@
 /** What the etcd stage reads of a host. */
-import { readdir } from "node:fs/promises";
+import { readdir, stat } from "node:fs/promises";
+import { uptime } from "node:os";
 import { dirname, join } from "node:path";
 import { etcdDataDirectory, etcdDefaultDirectory } from "../../../templates/etcd.ts";
 import { SNAPSHOT_UNITS } from "../../../templates/etcd-snapshot.ts";
 import { lastApplied } from "../applied.ts";
-import { CLUSTER_PORTS, type EtcdDocument, REBUILDING, tlsFiles } from "../contract.ts";
+import { CLUSTER_PORTS, type EtcdDocument, REBUILDING, TLS, tlsFiles } from "../contract.ts";
 import { type Listener, readListeners } from "../member-checks.ts";
 import { type DataPlace, readDataPlace } from "../member-data.ts";
 import { run } from "../process.ts";
@@ -40,6 +41,8 @@ export interface EtcdFacts {
   known: KnownMember[] | undefined;
   /** The others have taken this member out: its data can't be used any more. */
   removed: boolean;
+  /** The authority's certificate is newer than the process, which takes up the one of its clients at its start alone. */
+  newAuthority: boolean;
   /** What shows that this cluster's store has begun before, in words. */
   begun: string | undefined;
   /** A store is being made anew, and nothing else may start one. */
@@ -74,6 +77,12 @@ export const dataDirectoryOf = (settings: string | undefined): string | undefine
 export async function isHealthy(): Promise<boolean> {
   const { status } = await run("etcdctl", [...etcdctlWords(), "endpoint", "health"]);
   return status === 0;
+}
+
+/** @param startedAt in µs since boot */
+async function isNewer(path: string, startedAt: number): Promise<boolean> {
+  const found = await stat(path).catch(() => undefined);
+  return found !== undefined && found.mtimeMs > Date.now() - uptime() * 1000 + startedAt / 1000;
 }
 
 /** What shows that the cluster's store has begun before: this host was made a member, or has its PostgreSQL data. */
@@ -127,6 +136,7 @@ export async function readEtcdFacts(document: EtcdDocument): Promise<EtcdFacts> 
     taken,
     known,
     removed,
+    newAuthority: unit?.active === "active" && (await isNewer(TLS.ca, unit.startedAt)),
     begun,
     rebuilding: rebuilding !== undefined,
     snapshotTimer: units.get(SNAPSHOT_UNITS.timer),

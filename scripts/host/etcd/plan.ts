@@ -179,7 +179,7 @@ function planData(
   ];
 }
 
-function planRun({ unit, healthy }: EtcdFacts, files: CommonAction[]): (CommonAction | EtcdAction)[] {
+function planRun({ unit, healthy, newAuthority }: EtcdFacts, files: CommonAction[]): (CommonAction | EtcdAction)[] {
   const actions: (CommonAction | EtcdAction)[] = [];
   if (unit?.enabled !== "enabled")
     actions.push({
@@ -191,7 +191,7 @@ function planRun({ unit, healthy }: EtcdFacts, files: CommonAction[]): (CommonAc
   const changed = files.some(changesFile);
   if (unit?.active !== "active" || !healthy) {
     // To be started again does nothing to a process that is there, and it would go on with the old settings.
-    const again = changed && ["active", "activating"].includes(unit?.active ?? "");
+    const again = (changed || newAuthority) && ["active", "activating"].includes(unit?.active ?? "");
     const now = unit?.active === "active" ? "without one" : (unit?.active ?? "not there");
     return [
       ...actions,
@@ -202,12 +202,12 @@ function planRun({ unit, healthy }: EtcdFacts, files: CommonAction[]): (CommonAc
       },
     ];
   }
-  if (changed)
+  if (changed || newAuthority)
     actions.push({
       kind: "etcd/restart",
       item: UNIT,
-      summary: `restart ${ETCD.unit}, which reads its settings at its start`,
-      consequence: true,
+      summary: `restart ${ETCD.unit}, which reads ${changed ? "its settings" : "the authority of its clients"} at its start`,
+      ...(changed ? { consequence: true as const } : {}),
     });
   return actions;
 }

@@ -5,10 +5,11 @@ import type { ClusterMember, EtcdDocument } from "../contract.ts";
 import { makeDirectory, putAside, writeFileDurably } from "../files.ts";
 import { ROOT_FILE } from "../planning.ts";
 import { CommandFailed, must, run } from "../process.ts";
-import { readText } from "../read.ts";
+import { readText, readUnits } from "../read.ts";
 import type { ApplyContext, Stage } from "../stage.ts";
 import { ETCD, type EtcdFacts, isHealthy, readBegun, readEtcdFacts } from "./facts.ts";
 import { askPeers, clusterToJoin, listMembers, memberOf, otherMembers } from "./members.ts";
+import { oneAtATime } from "./one-at-a-time.ts";
 import { DATA_OWNERSHIP, type EtcdAction, etcdItems, planEtcd, requireFirst, STATE_EXISTING } from "./plan.ts";
 
 /** A first start waits for a majority of the members, whose packages may still be installing. */
@@ -23,8 +24,9 @@ export const etcd: Stage<EtcdDocument, EtcdFacts, EtcdAction> = {
   async apply(action, document, context) {
     if (action.kind === "etcd/set-aside") return setAside(document, context);
     if (action.kind === "etcd/make-data") return makeData(document, context);
+    if (action.kind === "etcd/restart") return oneAtATime(document, context, () => restart(document, context));
     // --no-block: the unit counts as started only when it has a majority, and this says meanwhile what it waits for.
-    await must("systemctl", [action.kind === "etcd/restart" ? "restart" : "start", "--no-block", ETCD.unit]);
+    await must("systemctl", ["start", "--no-block", ETCD.unit]);
     await awaitMajority(document, context);
   },
 };
@@ -112,13 +114,27 @@ async function setAside(document: EtcdDocument, context: ApplyContext): Promise<
   context.progress(`what ${document.host} had as a member that was removed is now ${path}`);
 }
 
-/** Waits until this member answers together with a majority. */
-export async function awaitMajority(document: EtcdDocument, context: ApplyContext): Promise<void> {
+async function restart(document: EtcdDocument, context: ApplyContext): Promise<void> {
+  const startOf = async () => (await readUnits([ETCD.unit])).get(ETCD.unit)?.startedAt;
+  const before = await startOf();
+  await must("systemctl", ["restart", "--no-block", ETCD.unit]);
+  await awaitMajority(document, context, async () => (await startOf()) !== before);
+}
+
+/**
+ * Waits until this member answers together with a majority.
+ * @param isNew whether who would answer is the process that is waited for
+ */
+export async function awaitMajority(
+  document: EtcdDocument,
+  context: ApplyContext,
+  isNew: () => Promise<boolean> = async () => true,
+): Promise<void> {
   const { members } = document;
   const joins = STATE_EXISTING.test((await readText(ETCD.settings)) ?? "");
   const deadline = Date.now() + DEADLINE_MS;
   let saidAt = Date.now();
-  while (!(await isHealthy())) {
+  while (!((await isNew()) && (await isHealthy()))) {
     if (joins) await promote(document);
     if (Date.now() > deadline) {
       const { stdout } = await run("journalctl", [

@@ -27,6 +27,11 @@ export interface Signed {
   certificates: Record<string, string>;
 }
 
+export interface Installed {
+  written: string[];
+  authorityChanged: boolean;
+}
+
 /** A key that is there is kept: its certificate may be in use. */
 async function ensureKey(path: string): Promise<void> {
   if ((await readText(path)) !== undefined) return;
@@ -70,24 +75,26 @@ export async function signCertificates(
 /**
  * Puts certificates in place. One that still serves for {@link RENEW_DAYS} is kept unless `renew` says otherwise, so that a lost
  * Pulumi state changes nothing on a living host.
- * @returns the roles whose certificate was written
- * @throws {Refusal} for another authority than the one whose certificates are in use
+ * @returns the roles whose certificate was written, and whether the authority is another one now
+ * @param options.newAuthority takes another authority than the one whose certificates are in use; every host of the cluster has to
+ * @throws {Refusal} for another authority without that
  */
 export async function installCertificates(
   identities: ClusterIdentity[],
   signed: Signed,
-  { renew = false }: { renew?: boolean } = {},
-): Promise<string[]> {
+  { renew = false, newAuthority = false }: { renew?: boolean; newAuthority?: boolean } = {},
+): Promise<Installed> {
   const present = await readText(TLS.ca);
-  if (present !== undefined && fingerprint(present) !== fingerprint(signed.ca))
+  const isOther = present !== undefined && fingerprint(present) !== fingerprint(signed.ca);
+  if (isOther && !newAuthority)
     throw new Refusal({
       code: "TLS-OTHER-AUTHORITY",
       what: "these certificates come from another authority than the one that this host trusts",
       received: `authority ${fingerprint(signed.ca)}, ${TLS.ca} has ${fingerprint(present)}`,
       why: "the other members would refuse this host, and the primary could lose its standby",
-      fix: `bring ${TLS.authority} back to the authority's host; a new authority means every member at once: move ${TLS.directory} away on all hosts, then pulumi up`,
+      fix: `bring ${TLS.authority} back to the authority's host; if it is lost: ./twofold certificates renew --new-authority, which gives every host certificates of the new one, then pulumi up`,
     });
-  if (present === undefined) await writeFileDurably(TLS.ca, signed.ca, ROOT_FILE);
+  if (present === undefined || isOther) await writeFileDurably(TLS.ca, signed.ca, ROOT_FILE);
   const written: string[] = [];
   for (const identity of identities) {
     const { key, certificate } = tlsFiles(identity.role);
@@ -107,7 +114,7 @@ export async function installCertificates(
     await writeFileDurably(certificate, next, ROOT_FILE);
     written.push(identity.role);
   }
-  return written;
+  return { written, authorityChanged: isOther };
 }
 
 function stillServes(certificate: string, ca: string, key: string, identity: ClusterIdentity): boolean {

@@ -15,7 +15,7 @@ export function judgeCertificates(pem: ReadonlyMap<string, string>, now: Date): 
     if (days >= RENEW_DAYS) return [];
     const fix =
       text === pem.get(AUTHORITY)
-        ? "a new authority means every member at once, with the node stopped: move /etc/twofold/tls and /etc/twofold/ca away on all hosts, then pulumi up"
+        ? "move /etc/twofold/ca away on the node's host, then ./twofold certificates renew --new-authority: commits stop until every host has its new certificates"
         : undefined;
     const value = `${days < 0 ? "it ended" : `it ends in ${days} days,`} on ${certificate.validTo}`;
     return [
