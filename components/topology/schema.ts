@@ -183,7 +183,7 @@ export const walletSchema = z.discriminatedUnion("kind", [
       .int()
       .min(1)
       .default(1)
-      .describe("How many standbys must have flushed a commit before lightningd hears of it."),
+      .describe("How many standbys must have flushed a commit before lightningd hears of it; Patroni keeps no more than 1."),
     acceptWriteStop: z.boolean().default(false).describe("Accept that writes stop when one of two members dies."),
   }),
 ]);

@@ -624,11 +624,12 @@ const BREACHES: Breach[] = [
   },
   {
     code: "PG_STANDBYS",
-    title: "as many standbys as members",
+    title: "more standbys than Patroni waits for when one of them is dead",
     paths: ["twofold:node.wallet.synchronousStandbys"],
     config: postgresConfig,
     change: (c) => {
-      c.node.wallet.synchronousStandbys = 3;
+      c.node.wallet.synchronousStandbys = 2;
+      c.node.wallet.acceptWriteStop = true;
     },
   },
   {

@@ -39,19 +39,19 @@ const memberCount = rule(
 const standbys = rule(
   {
     code: "PG_STANDBYS",
-    why: "the primary is not its own standby, so no commit would ever be acknowledged",
-    fix: "require fewer standbys than there are members besides the primary",
+    why: "Patroni waits for no more standbys than there are at the moment: when one of them dies it takes the number down by itself, to one at least, so that a commit is surely in two places and never in three",
+    fix: "declare synchronousStandbys: 1, or leave it out",
   },
-  ({ members, synchronousStandbys }) =>
-    members.length > 1 && synchronousStandbys >= members.length
-      ? [
+  ({ synchronousStandbys }) =>
+    synchronousStandbys === 1
+      ? []
+      : [
           {
             path: `${PATH}.synchronousStandbys`,
-            what: `${members.length} members have ${members.length - 1} standbys at most`,
+            what: "a commit can't be held back until more than one standby has it",
             received: synchronousStandbys,
           },
-        ]
-      : [],
+        ],
 );
 
 const etcdCount = rule(
