@@ -5,6 +5,7 @@ import { highestMark } from "../host/gate/decide.ts";
 import type { ChangeReport } from "../host/postgres/change.ts";
 import type { MemberCopy } from "../host/postgres/copy.ts";
 import { isSynchronous, type PatroniMember } from "../host/postgres/patroni.ts";
+import type { SyncState } from "../host/postgres/sync-state.ts";
 import { Refusal } from "../host/stage.ts";
 import { ask, callHost, lacksProgram, lastLines, parseLastLine } from "./ask.ts";
 import { confirmed } from "./confirm.ts";
@@ -26,8 +27,9 @@ export async function switchover(member: string | undefined, options: Options): 
 export async function failover(member: string, options: Asking): Promise<number> {
   const stack = loadStack(options);
   requireMember(stack, member);
-  const [seen, marked] = await Promise.all([askMembers(stack), askWitness(stack)]);
-  process.stderr.write(failoverText(member, seen, marked));
+  const [seen, named, marked] = await Promise.all([askMembers(stack), askEtcd(stack), askWitness(stack)]);
+  const synchronous = seen.map((one) => one.synchronous).find((one) => one !== undefined) ?? named;
+  process.stderr.write(failoverText(member, seen, marked, synchronous));
   if (!options.yes && !(await confirmed(`Promote ${member}?`))) return declined();
   return change(stack.host(member), ["failover", member], options);
 }
@@ -82,6 +84,8 @@ interface Seen {
   error?: string;
   members: PatroniMember[];
   copy?: MemberCopy | undefined;
+  /** As its member of etcd has it. */
+  synchronous?: SyncState | undefined;
 }
 
 async function askMembers(stack: LoadedStack): Promise<Seen[]> {
@@ -91,12 +95,24 @@ async function askMembers(stack: LoadedStack): Promise<Seen[]> {
       const answer = await ask<HostStatus>(host, ["status"], stack.documents(host));
       if (answer.kind !== "answer") return { host: name, error: answer.error.split("\n")[0] ?? "", members: [] };
       const members = answer.value.cluster?.members;
-      const copy = answer.value.cluster?.copy;
+      const { copy, synchronous } = answer.value.cluster ?? {};
       return members === undefined
-        ? { host: name, error: "its Patroni does not answer", members: [], copy }
-        : { host: name, members, copy };
+        ? { host: name, error: "its Patroni does not answer", members: [], copy, synchronous }
+        : { host: name, members, copy, synchronous };
     }),
   );
+}
+
+/** What etcd has on hosts that are no members of PostgreSQL. */
+async function askEtcd(stack: LoadedStack): Promise<SyncState | undefined> {
+  const { wallet } = stack.topology.node;
+  const others = wallet.kind === "postgres" ? wallet.etcd.filter((name) => !wallet.members.includes(name)) : [];
+  const answers = await Promise.all(
+    others.map((name) => ask<HostStatus>(stack.host(name), ["status"], stack.documents(stack.host(name)))),
+  );
+  return answers
+    .map((answer) => (answer.kind === "answer" ? answer.value.cluster?.synchronous : undefined))
+    .find((one) => one !== undefined);
 }
 
 /** The highest data_version that a witness has seen; undefined if none can be asked. */
@@ -122,11 +138,17 @@ async function answeringHost(stack: LoadedStack): Promise<Host> {
 }
 
 /** What an operator has to know before promoting a member. Pure. */
-export function failoverText(member: string, seen: Seen[], marked: number | undefined): string {
+export function failoverText(
+  member: string,
+  seen: Seen[],
+  marked: number | undefined,
+  named: SyncState | undefined,
+): string {
   const silent = seen.filter(({ error }) => error !== undefined);
   const members = seen.find(({ error }) => error === undefined)?.members ?? [];
   const chosen = members.find(({ name }) => name === member);
-  const synchronous = chosen !== undefined && isSynchronous(chosen);
+  const wasPrimary = named?.leader === member;
+  const synchronous = named?.standbys.includes(member) || (chosen !== undefined && isSynchronous(chosen));
   return [
     ...members.map(({ name, role, state, timeline }) => {
       const copy = seen.find(({ host }) => host === name)?.copy;
@@ -138,9 +160,11 @@ export function failoverText(member: string, seen: Seen[], marked: number | unde
     }),
     ...silent.map(({ host, error }) => `  ${host}: NOT SEEN (${error})`),
     `  witness: ${marked === undefined ? "NOT SEEN" : `data_version ${marked} or more`}`,
-    synchronous
-      ? `${member} was synchronous when this was last known: it has every acknowledged commit.`
-      : `${member} IS NOT SYNCHRONOUS: commits that were acknowledged may be missing on it. For a Lightning node that is an old state: a peer may take all the money of its channels. Bring a synchronous member back instead if there is any way to.`,
+    wasPrimary
+      ? `${member} was the primary when this was last known: it has every acknowledged commit.`
+      : synchronous
+        ? `${member} was synchronous when this was last known: it has every acknowledged commit.`
+        : `${member} IS NOT SYNCHRONOUS: commits that were acknowledged may be missing on it. For a Lightning node that is an old state: a peer may take all the money of its channels. Bring a synchronous member back instead if there is any way to.`,
     ...behindWitness(member, seen, marked),
     ...(silent.length > 0
       ? [`What ${silent.map(({ host }) => host).join(" and ")} has and ${member} has not is lost for good.`]

@@ -1,5 +1,6 @@
 import test from "ava";
 import fc from "fast-check";
+import { parseSyncState } from "../../scripts/host/postgres/sync-state.ts";
 import { failoverText } from "../../scripts/verbs/postgres.ts";
 
 const members = [
@@ -15,7 +16,7 @@ const seen = (versions: { pg2: number; pg3: number }) => [
 ];
 
 test("a failover to the synchronous standby is said to have every acknowledged commit", (t) => {
-  const text = failoverText("pg2", seen({ pg2: 42, pg3: 42 }), 42);
+  const text = failoverText("pg2", seen({ pg2: 42, pg3: 42 }), 42, undefined);
   t.regex(text, /pg2: sync_standby, running, timeline 3, data_version 42, log up to 0\/3000060/);
   t.regex(text, /pg1: NOT SEEN \(its Patroni does not answer\)/);
   t.regex(text, /witness: data_version 42 or more/);
@@ -24,7 +25,7 @@ test("a failover to the synchronous standby is said to have every acknowledged c
 });
 
 test("a failover to any other member is said to be able to lose all channels, and what of it nobody sees", (t) => {
-  const text = failoverText("pg3", seen({ pg2: 42, pg3: 42 }), undefined);
+  const text = failoverText("pg3", seen({ pg2: 42, pg3: 42 }), undefined, undefined);
   t.regex(text, /pg3 IS NOT SYNCHRONOUS: .* a peer may take all the money/);
   t.regex(text, /What pg1 has and pg3 has not is lost for good/);
   t.regex(text, /witness: NOT SEEN/);
@@ -34,9 +35,23 @@ test("a member whose wallet is older than the witness is said to lose that many 
   const version = fc.integer({ min: 1, max: 1_000_000 });
   fc.assert(
     fc.property(version, version, (has, marked) => {
-      const text = failoverText("pg3", seen({ pg2: marked, pg3: has }), marked);
+      const text = failoverText("pg3", seen({ pg2: marked, pg3: has }), marked, undefined);
       t.is(text.includes(`at least ${marked - has} acknowledged commits would be lost`), has < marked);
       t.is(text.includes("is not older than what the witness has seen"), has >= marked);
     }),
   );
+});
+
+test("a failover back to the primary of before is said to have every acknowledged commit, whatever its role is now", (t) => {
+  const named = { leader: "pg3", standbys: ["pg1"] };
+  const text = failoverText("pg3", seen({ pg2: 42, pg3: 42 }), 42, named);
+  t.regex(text, /pg3 was the primary when this was last known: it has every acknowledged commit/);
+  t.notRegex(text, /IS NOT SYNCHRONOUS/);
+  t.regex(failoverText("pg1", seen({ pg2: 42, pg3: 42 }), 42, named), /pg1 was synchronous/);
+  t.deepEqual(parseSyncState('{"leader":"pg3","quorum":0,"sync_standby":"pg1,pg2"}'), {
+    leader: "pg3",
+    standbys: ["pg1", "pg2"],
+  });
+  t.deepEqual(parseSyncState('{"leader":"pg3","quorum":0,"sync_standby":null}'), { leader: "pg3", standbys: [] });
+  t.is(parseSyncState(""), undefined);
 });

@@ -5,11 +5,16 @@ import { isHealthy } from "../etcd/facts.ts";
 import { readText } from "../read.ts";
 import { daysLeft } from "../tls/certificate.ts";
 import { type FlushLatency, type MemberCopy, measureFlush, readCopy } from "./copy.ts";
-import { type PatroniMember, readMembers } from "./patroni.ts";
+import { type PatroniMember, readMembers, readPaused } from "./patroni.ts";
+import { readSyncState, type SyncState } from "./sync-state.ts";
 
 export interface ClusterStatus {
   /** The members as this host's Patroni sees them; undefined if it does not answer, or if the host has none. */
   members: PatroniMember[] | undefined;
+  /** Somebody has told Patroni to leave PostgreSQL alone. */
+  paused: boolean;
+  /** Who has every acknowledged commit by etcd, where this host has a member of it that answers. */
+  synchronous: SyncState | undefined;
   /** This host's part. */
   postgres: boolean;
   /** What this host's member has of the wallet; undefined if it does not answer, or if the host has none. */
@@ -26,15 +31,26 @@ export async function readClusterStatus(
   etcd: EtcdDocument | undefined,
   postgres: PostgresDocument | undefined,
 ): Promise<ClusterStatus> {
-  const [members, copy, majority, certificates] = await Promise.all([
+  const [members, paused = false, copy, majority, synchronous, certificates] = await Promise.all([
     postgres === undefined ? undefined : readMembers(),
+    postgres === undefined ? undefined : readPaused(),
     postgres === undefined ? undefined : readCopy(postgres.node.role),
     etcd === undefined ? undefined : isHealthy(),
+    etcd === undefined ? undefined : readSyncState(etcd.cluster),
     readCertificateDays(),
   ]);
   const isPrimary = members?.some(({ name, role }) => name === postgres?.host && role === "leader");
   const flush = isPrimary ? await measureFlush() : undefined;
-  return { members, postgres: postgres !== undefined, copy, flush, etcd: majority, certificates };
+  return {
+    members,
+    paused,
+    synchronous,
+    postgres: postgres !== undefined,
+    copy,
+    flush,
+    etcd: majority,
+    certificates,
+  };
 }
 
 async function readCertificateDays(): Promise<ClusterStatus["certificates"]> {
