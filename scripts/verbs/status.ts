@@ -69,7 +69,7 @@ function gateLines({ running, decision, seen }: GateReport): string[] {
 
 /** The host's own member, and of the primary's host the whole cluster: every host would say the same. */
 function clusterLines(host: string, status: ClusterStatus): string[] {
-  const { postgres, members, copy, flush, etcd, certificates } = status;
+  const { postgres, members, paused, copy, flush, etcd, certificates } = status;
   const own = members?.find(({ name }) => name === host);
   const shown = own?.role === "leader" ? (members ?? []) : own === undefined ? [] : [own];
   return [
@@ -77,6 +77,9 @@ function clusterLines(host: string, status: ClusterStatus): string[] {
       ? ["PostgreSQL: PATRONI DOES NOT ANSWER; systemctl status patroni says why"]
       : []),
     ...shown.map((member) => `PostgreSQL: ${memberText(member)}`),
+    ...(paused
+      ? ["PostgreSQL: PATRONI IS PAUSED, and no member takes over from a dead primary; ./twofold repair ends it"]
+      : []),
     ...(copy === undefined
       ? []
       : [`wallet here: data_version ${copy.dataVersion ?? "none yet"}, log up to ${copy.position}`]),

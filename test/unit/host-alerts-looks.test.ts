@@ -262,7 +262,7 @@ const primary: PrimaryFacts = {
   slots: [{ name: "eve", active: true, retainedBytes: 0, walStatus: "reserved" }],
   slotLimitBytes: 2 ** 31,
 };
-const cluster: PostgresSeen = { members, primary, cancelled: [] };
+const cluster: PostgresSeen = { members, paused: false, primary, cancelled: [] };
 const without = (name: string) => members.filter((member) => member.name !== name);
 const POSTGRES: [string, Partial<PostgresSeen>, string[], RegExp][] = [
   ["is whole", {}, [], /^$/],
@@ -339,13 +339,28 @@ test("a standby's host tells of its own member alone: the primary's tells of the
   t.deepEqual(codes(judgePostgres(vault, { ...seen, members: without("vault") }, 1)), ["PG_MEMBER_DOWN"]);
 });
 
+/** What PostgreSQL 17 says in a line of its own; that it "might not have been replicated" is the next one, its detail. */
+const CANCELLED =
+  "2026-11-23 12:00:00.000 UTC [812] postgres@postgres WARNING:  canceling wait for synchronous replication due to user request";
+
+test("a pause that somebody has forgotten is told by the primary's host, and by each where there is no primary", (t) => {
+  const paused = { ...cluster, paused: true };
+  const alice = postgresDocument(valid(postgresConfig()), "alice");
+  const vault = postgresDocument(valid(postgresConfig()), "vault");
+  if (alice === undefined || vault === undefined) return t.fail("a host has no member");
+  t.deepEqual(codes(judgePostgres(alice, paused, 16 * 2 ** 20)), ["PG_PAUSED"]);
+  t.deepEqual(judgePostgres(vault, { ...paused, primary: undefined }, 1), []);
+  const headless = cluster.members?.map((member) => ({ ...member, role: "replica", state: "streaming" }));
+  t.true(codes(judgePostgres(vault, { ...paused, primary: undefined, members: headless }, 1)).includes("PG_PAUSED"));
+});
+
 test("a cancelled wait is found once however often its lines are read, and forgotten after a day", (t) => {
   const line = JSON.stringify({
     __REALTIME_TIMESTAMP: `${NOW.getTime()}000`,
-    MESSAGE: "might not have been replicated",
+    MESSAGE: CANCELLED,
   });
   const found = parseCancelled(`${line}\n`);
-  t.deepEqual(found, [{ at: NOW.toISOString(), message: "might not have been replicated" }]);
+  t.deepEqual(found, [{ at: NOW.toISOString(), message: CANCELLED }]);
   t.deepEqual(parseCancelled(""), []);
   t.is(mergeCancelled(found, found, after(1)).length, 1);
   t.is(mergeCancelled(found, [], after(24 * 60 - 1)).length, 1);

@@ -128,6 +128,7 @@ test("a certificate that was renewed and is not shown is drift, and read", (t) =
 test("shared settings that somebody weakened are put back by the primary", (t) => {
   for (const weakened of [
     { synchronous_mode: false },
+    { pause: true },
     { synchronous_mode_strict: false },
     { synchronous_node_count: 0 },
     { postgresql: { parameters: { ...dynamicConfiguration(document).postgresql.parameters, fsync: "off" } } },

@@ -101,6 +101,8 @@ test("a host without an answer is told with the reason, and with what to do if i
 const member = { name: "pg1", role: "leader", state: "running", timeline: 3 };
 const cluster: ClusterStatus = {
   members: [member, { ...member, name: "pg2", role: "sync_standby", state: "streaming", lag: 0 }],
+  paused: false,
+  synchronous: undefined,
   postgres: true,
   copy: { dataVersion: 42, position: "0/3000060" },
   flush: [
@@ -140,6 +142,8 @@ test("a primary without a standby, a Patroni that is silent, etcd without a majo
   t.regex(linesOf({ flush: [] }), /a commit is flushed: BY NO STANDBY/);
   t.regex(linesOf({ members: undefined }), /PATRONI DOES NOT ANSWER/);
   t.regex(linesOf({ etcd: false }), /NO MAJORITY/);
+  t.regex(linesOf({ paused: true }), /PATRONI IS PAUSED/);
+  t.notRegex(linesOf({}), /PAUSED/);
   t.regex(
     linesOf({ certificates: { node: -2 } }),
     /certificate node: ENDED 2 days ago; \.\/twofold certificates renew/,

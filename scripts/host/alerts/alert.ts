@@ -166,6 +166,12 @@ export const ALERT_KINDS = {
     "every commit waits for a synchronous standby, so the node stands still",
     "bring a standby back; Patroni makes it synchronous by itself",
   ),
+  PG_PAUSED: kind(
+    "warning",
+    5 * MINUTE_MS,
+    "no standby takes over from a primary that dies, and a member that ends is not started again",
+    "patronictl --config-file /etc/patroni/config.yml resume on a member, or ./twofold repair",
+  ),
   PG_LAG: kind(
     "warning",
     MINUTE_MS,

@@ -72,6 +72,12 @@ export async function readMembersFrom(
   return views.find((view) => view !== undefined);
 }
 
+/** Whether somebody has told Patroni to leave PostgreSQL alone (`patronictl pause`); undefined while it does not answer. */
+export async function readPaused(): Promise<boolean | undefined> {
+  const answer = await askPatroni<{ pause?: boolean }>("GET", "/cluster");
+  return answer?.status === 200 && typeof answer.value === "object" ? answer.value.pause === true : undefined;
+}
+
 /** The settings that all members share, as etcd has them. */
 export async function readDynamicConfiguration(): Promise<unknown> {
   const answer = await askPatroni<unknown>("GET", "/config");

@@ -181,11 +181,12 @@ function planRun(
 /** What the members share is put right by the primary alone; nothing of it is known elsewhere. */
 function planShared({ dynamic, roles }: PostgresFacts, document: PostgresDocument): PostgresAction[] {
   const actions: PostgresAction[] = [];
-  if (dynamic !== undefined && !holds(dynamic, dynamicConfiguration(document)))
+  const isPaused = (dynamic as { pause?: unknown } | undefined)?.pause === true;
+  if (dynamic !== undefined && (isPaused || !holds(dynamic, dynamicConfiguration(document))))
     actions.push({
       kind: "postgres/configure",
       item: dynamicItem(document),
-      summary: "put the settings that all members share into etcd",
+      summary: `put the settings that all members share into etcd${isPaused ? ", and end the pause in which no member takes over from a dead primary (patronictl pause)" : ""}`,
     });
   const missing = roles === undefined ? [] : rolesMissing(roles, document);
   if (missing.length > 0)

@@ -31,7 +31,8 @@ export const postgres: Stage<PostgresDocument, PostgresFacts, PostgresAction> = 
         await must("systemctl", ["reload", POSTGRES.unit]);
         return awaitCertificate();
       case "postgres/configure": {
-        const answer = await askPatroni("PATCH", "/config", dynamicConfiguration(document));
+        // What is null is taken out.
+        const answer = await askPatroni("PATCH", "/config", { ...dynamicConfiguration(document), pause: null });
         if (answer?.status !== 200)
           throw new Error(`Patroni did not take the settings: ${JSON.stringify(answer?.value ?? "no answer")}`);
         // Begun by an operator: a restart ends lightningd's connection, and belongs to no `up`.

@@ -2,7 +2,7 @@
 import { loadTemplate } from "../../../../templates/load.ts";
 import type { PostgresDocument } from "../../contract.ts";
 import { POSTGRES } from "../../postgres/facts.ts";
-import { isRunningPrimary, type PatroniMember, readMembers, takesPart } from "../../postgres/patroni.ts";
+import { isRunningPrimary, type PatroniMember, readMembers, readPaused, takesPart } from "../../postgres/patroni.ts";
 import { psql } from "../../postgres/psql.ts";
 import { CommandFailed, run } from "../../process.ts";
 import type { Condition } from "../alert.ts";
@@ -19,6 +19,8 @@ export interface PrimaryFacts {
 export interface PostgresSeen {
   /** Undefined while this host's Patroni does not answer. */
   members: PatroniMember[] | undefined;
+  /** Somebody has told Patroni to leave PostgreSQL alone. */
+  paused: boolean;
   /** On the primary's host, if the primary answers. */
   primary: PrimaryFacts | undefined;
   /** Waits for a standby that were cancelled within the last day. */
@@ -31,6 +33,7 @@ const TOLD_MS = 24 * 3_600_000;
 export function judgePostgres(document: PostgresDocument, seen: PostgresSeen, lagLimitBytes: number): Condition[] {
   return [
     ...judgeMembers(document, seen.members),
+    ...judgePause(document, seen),
     ...(seen.primary === undefined ? [] : judgePrimary(document, seen.primary, lagLimitBytes)),
     ...judgeCancelled(document, seen.cancelled),
   ];
@@ -63,6 +66,13 @@ function judgeMembers(
     else if (!takesPart(member)) conditions.push(down(name, `it is ${member.role}, ${member.state}`));
   }
   return conditions;
+}
+
+/** Told by the primary's host; by each where there is none, since nobody will be promoted. */
+function judgePause({ host, cluster }: PostgresDocument, { members, paused }: PostgresSeen): Condition[] {
+  const leader = members?.find(isRunningPrimary);
+  if (!paused || (leader !== undefined && leader.name !== host)) return [];
+  return [{ code: "PG_PAUSED", subject: `cluster ${cluster}`, value: "Patroni is paused (patronictl pause)" }];
 }
 
 function judgePrimary(
@@ -165,8 +175,8 @@ export async function lookAtPostgres(
   lagLimitBytes: number,
   cancelled: Happening[],
 ): Promise<Condition[]> {
-  const members = await readMembers();
+  const [members, paused = false] = await Promise.all([readMembers(), readPaused()]);
   const own = members?.find(({ name }) => name === document.host);
   const primary = own !== undefined && isRunningPrimary(own) ? await readPrimary() : undefined;
-  return judgePostgres(document, { members, primary, cancelled }, lagLimitBytes);
+  return judgePostgres(document, { members, paused, primary, cancelled }, lagLimitBytes);
 }
