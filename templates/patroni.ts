@@ -81,9 +81,10 @@ export function renderPatroni(document: PostgresDocument): string {
   const any = members.some(({ address }) => isIP(address) === 6) ? "[::]" : "0.0.0.0";
   const list = (hosts: ClusterMember[], port: number) => JSON.stringify(hosts.map(({ address }) => at(address, port)));
   return fillTemplate("patroni-config", {
+    // YAML takes JSON as it is; without quotes a host may be called "on", "null" or "12", and Patroni would read no name.
+    scope: JSON.stringify(cluster),
     cluster,
-    name: host,
-    // YAML takes JSON as it is.
+    name: JSON.stringify(host),
     dcs: JSON.stringify(dynamicConfiguration(document)),
     ident: JSON.stringify(identLines(document)),
     etcd: list(etcd, CLUSTER_PORTS.etcdClient),

@@ -12,6 +12,9 @@ ALTER ROLE :"gate" RESET ALL;
 ALTER ROLE :"gate" SET default_transaction_read_only = 'on';
 -- It reads the wallet's version and who is connected, and writes nothing.
 GRANT pg_read_all_data, pg_monitor TO :"gate";
+SELECT format('ALTER ROLE %I IN DATABASE %I RESET ALL', rolname, datname) FROM pg_db_role_setting
+  JOIN pg_roles ON pg_roles.oid = setrole JOIN pg_database ON pg_database.oid = setdatabase
+ WHERE rolname IN (:'role', :'gate') \gexec
 SELECT format('CREATE DATABASE %I OWNER %I', :'role', :'role')
  WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = :'role') \gexec
 ALTER DATABASE :"role" OWNER TO :"role";

@@ -8,6 +8,7 @@ import {
   packagesOf,
   postgresPaths,
   type RoleFacts,
+  scopeOf,
 } from "../../scripts/host/postgres/facts.ts";
 import { type PatroniMember, takesPart } from "../../scripts/host/postgres/patroni.ts";
 import { holds, planPostgres, postgresItems, rolesMissing } from "../../scripts/host/postgres/plan.ts";
@@ -34,6 +35,7 @@ const right: RoleFacts = {
       powers: false,
       limit: 1,
       settings: Object.entries(NODE_ROLE_SETTINGS).map(([name, value]) => `${name}=${value}`),
+      inDatabases: [],
       grants: [],
     },
     alice_gate: {
@@ -41,6 +43,7 @@ const right: RoleFacts = {
       powers: false,
       limit: -1,
       settings: ["default_transaction_read_only=on"],
+      inDatabases: [],
       grants: ["pg_monitor", "pg_read_all_data"],
     },
   },
@@ -64,6 +67,7 @@ function bareHost(): PostgresFacts {
     members: undefined,
     dynamic: undefined,
     roles: undefined,
+    overridden: [],
   };
 }
 
@@ -160,9 +164,32 @@ test("a role that may do more, or whose waits can end early, is put right", (t) 
     1,
   );
   t.is(changed((facts) => Object.assign(role(facts, "alice") ?? {}, { grants: ["pg_signal_backend"] })).length, 1);
+  t.is(
+    changed((facts) => Object.assign(role(facts, "alice") ?? {}, { inDatabases: ["alice: synchronous_commit=local"] }))
+      .length,
+    1,
+  );
   t.is(changed((facts) => Object.assign(facts, { owner: "postgres" })).length, 1);
   t.is(changed((facts) => Object.assign(facts, { public: true })).length, 1);
   t.is(changed((facts) => delete facts.roles.alice_gate).length, 1);
+});
+
+test("what ALTER SYSTEM has put before a shared setting is taken out on the member on which it was set", (t) => {
+  const [action, ...rest] = planPostgres({ ...primary(), overridden: ["fsync=off", "wal_level=minimal"] }, document);
+  t.like(action, { kind: "postgres/reset", names: ["fsync", "wal_level"] });
+  t.regex(action?.summary ?? "", /fsync=off, wal_level=minimal/);
+  t.deepEqual(rest, []);
+});
+
+test("a host or a node may have a name that YAML has another meaning for", (t) => {
+  const [first] = document.members;
+  for (const name of ["on", "no", "null", "12", "1e3"]) {
+    const named = { ...document, host: name, cluster: name, members: [{ ...first, host: name, address: "192.0.2.9" }] };
+    // PyYAML reads YAML 1.1.
+    t.like(parse(renderPatroni(named), { version: "1.1" }), { name, scope: name });
+    t.is(scopeOf(renderPatroni(named)), name);
+  }
+  t.is(scopeOf("scope: alice\n"), "alice", "as it was written before");
 });
 
 test("a member that is down, or does not stream, is started", (t) => {

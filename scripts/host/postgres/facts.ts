@@ -1,7 +1,7 @@
 /** What the postgres stage reads of a host. */
 import { dirname } from "node:path";
 import { loadTemplate } from "../../../templates/load.ts";
-import { dataDirectory } from "../../../templates/patroni.ts";
+import { dataDirectory, dynamicConfiguration } from "../../../templates/patroni.ts";
 import { type PostgresDocument, REBUILDING, tlsFiles } from "../contract.ts";
 import { type Clock, readClocks } from "../member-checks.ts";
 import { type DataPlace, readDataPlace } from "../member-data.ts";
@@ -31,7 +31,18 @@ export const packagesOf = (version: number): string[] => [
 
 /** Roles and database as the primary has them. */
 export interface RoleFacts {
-  roles: Record<string, { login: boolean; powers: boolean; limit: number; settings: string[]; grants: string[] }>;
+  roles: Record<
+    string,
+    {
+      login: boolean;
+      powers: boolean;
+      limit: number;
+      settings: string[];
+      /** Settings of the role for one database, in words. */
+      inDatabases: string[];
+      grants: string[];
+    }
+  >;
   /** Of the node's database; null if there is none. */
   owner: string | null;
   /** Whether every role may connect to it. */
@@ -59,6 +70,8 @@ export interface PostgresFacts {
   dynamic: unknown;
   /** Undefined if this host is not the primary. */
   roles: RoleFacts | undefined;
+  /** Settings of {@link dynamicConfiguration} that this member's own ALTER SYSTEM puts another value before, as "fsync=off". */
+  overridden: string[];
 }
 
 /** Directories on the volume above the data, parents first. Patroni itself makes, removes and renames the data directory. */
@@ -87,6 +100,11 @@ async function readRoles({ node }: PostgresDocument): Promise<RoleFacts> {
   return JSON.parse(text) as RoleFacts;
 }
 
+async function readOverridden(document: PostgresDocument): Promise<string[]> {
+  const names = Object.keys(dynamicConfiguration(document).postgresql.parameters).join(",");
+  return JSON.parse(await psql(loadTemplate("postgres-overridden.sql"), { names })) as string[];
+}
+
 export async function readPostgresFacts(document: PostgresDocument): Promise<PostgresFacts> {
   const config = await readText(POSTGRES.config);
   const configured = config === undefined ? undefined : /^ +data_dir: (.+)$/m.exec(config)?.[1];
@@ -111,6 +129,7 @@ export async function readPostgresFacts(document: PostgresDocument): Promise<Pos
   const [dynamic, roles] = isPrimary ? await Promise.all([readDynamicConfiguration(), readRoles(document)]) : [];
   const unit = units.get(POSTGRES.unit);
   const takesItsPart = own !== undefined && takesPart(own);
+  const overridden = takesItsPart ? await readOverridden(document) : [];
   return {
     entries,
     installed,
@@ -125,9 +144,10 @@ export async function readPostgresFacts(document: PostgresDocument): Promise<Pos
     members,
     dynamic,
     roles,
+    overridden,
   };
 }
 
 /** The name of the cluster to which the settings of Patroni belong. */
 export const scopeOf = (config: string | undefined): string | undefined =>
-  config === undefined ? undefined : /^scope: (.+)$/m.exec(config)?.[1];
+  config === undefined ? undefined : /^scope: "?([^"\n]+)"?$/m.exec(config)?.[1];

@@ -27,7 +27,9 @@ export type PostgresAction =
   /** Lets Patroni read its file again, which reloads PostgreSQL too. */
   | (Own & { kind: "postgres/reload" })
   | (Own & { kind: "postgres/configure" })
-  | (Own & { kind: "postgres/roles" });
+  | (Own & { kind: "postgres/roles" })
+  /** Takes these settings out of what ALTER SYSTEM has set here. */
+  | (Own & { kind: "postgres/reset"; names: string[] });
 
 type Action = CommonAction | PostgresAction;
 
@@ -98,6 +100,7 @@ export function planPostgres(facts: PostgresFacts, document: PostgresDocument): 
     ...config,
     ...planReload(UNIT, dropIn, facts.unit?.needsReload === true),
     ...planRun(facts, document, config),
+    ...planOverridden(facts),
     ...planShared(facts, document),
   ];
 }
@@ -178,6 +181,19 @@ function planRun(
   return actions;
 }
 
+/** ALTER SYSTEM goes before everything that Patroni writes, on the one member on which it was run. */
+function planOverridden({ overridden }: PostgresFacts): PostgresAction[] {
+  if (overridden.length === 0) return [];
+  return [
+    {
+      kind: "postgres/reset",
+      item: UNIT,
+      summary: `take out what ALTER SYSTEM has set here: ${overridden.join(", ")}`,
+      names: overridden.map((setting) => setting.split("=")[0] ?? ""),
+    },
+  ];
+}
+
 /** What the members share is put right by the primary alone; nothing of it is known elsewhere. */
 function planShared({ dynamic, roles }: PostgresFacts, document: PostgresDocument): PostgresAction[] {
   const actions: PostgresAction[] = [];
@@ -223,6 +239,9 @@ export function rolesMissing(
       ...([...found.settings].sort().join() === wanted.join()
         ? []
         : [`role ${name} has settings ${found.settings.join(", ") || "none"}`]),
+      ...(found.inDatabases.length === 0
+        ? []
+        : [`role ${name} has other settings in database ${found.inDatabases.join("; ")}`]),
       ...(found.grants.join() === grants.join()
         ? []
         : [`role ${name} is a member of ${found.grants.join(", ") || "no role"}`]),

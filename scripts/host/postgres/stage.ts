@@ -1,5 +1,6 @@
 /** One member of the PostgreSQL cluster. Who is primary, and when that changes, is Patroni's alone. */
 import { setTimeout as delay } from "node:timers/promises";
+import { loadTemplate } from "../../../templates/load.ts";
 import { dynamicConfiguration, renderRoles } from "../../../templates/patroni.ts";
 import { type PostgresDocument, tlsFiles } from "../contract.ts";
 import { must, run } from "../process.ts";
@@ -41,6 +42,9 @@ export const postgres: Stage<PostgresDocument, PostgresFacts, PostgresAction> = 
         );
         return;
       }
+      case "postgres/reset":
+        await psql(loadTemplate("postgres-reset.sql"), { names: action.names.join(",") });
+        return;
       case "postgres/roles":
         await psql(renderRoles(), { role: document.node.role, gate: document.node.gateRole });
         return;
