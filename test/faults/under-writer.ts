@@ -66,7 +66,7 @@ export function secondSession(cluster: Cluster, role: string, statement = "SELEC
   const { ca } = TLS;
   const { certificate, key } = tlsFiles("node");
   const hosts = cluster.members.map(({ name }) => name).join(",");
-  const login = `host=${hosts} target_session_attrs=read-write dbname=${cluster.topology.node.name} user=${role}`;
+  const login = `host=${hosts} target_session_attrs=primary dbname=${cluster.topology.node.name} user=${role}`;
   const proof = `sslmode=verify-full sslrootcert=${ca} sslcert=${certificate} sslkey=${key}`;
   const psql = ["psql", "--no-psqlrc", "--quiet", "--tuples-only", "--no-align", `--command=${statement}`];
   const words = ["runuser", "--user", ACCOUNT.name, "--", ...psql, `--dbname=${login} ${proof}`];
