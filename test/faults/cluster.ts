@@ -1,8 +1,6 @@
 /** A lab's PostgreSQL cluster as faults meet it: who is primary, what is in it, and the end of one of its processes. */
-import { randomBytes } from "node:crypto";
 import { join } from "node:path";
 import { postgresDocument } from "../../components/topology/documents/postgres.ts";
-import { TLS, tlsFiles } from "../../scripts/host/contract.ts";
 import type { PatroniMember } from "../../scripts/host/postgres/patroni.ts";
 import { dataDirectory } from "../../templates/patroni.ts";
 import { eventually, type Lab } from "../helpers/lab.ts";
@@ -16,8 +14,10 @@ const ASK_PATRONI = `const { get } = require("node:https");
   get({ host: "127.0.0.1", port: 8008, path: "/cluster", ca, timeout: 3000 }, (answer) => answer.pipe(process.stdout))
     .on("timeout", () => process.exit(1)).on("error", () => process.exit(1));`;
 
-/** Prints the serial number of what a port of this network's host shows; the argument is the port. */
-const ASK_SERIAL = `const socket = require("node:tls").connect({ host: "127.0.0.1", port: Number(process.argv[1]), rejectUnauthorized: false }, () => {
+/** Prints the serial number of what a port of this network's host shows; the argument is the port. PostgreSQL's wants to hear its protocol's name. */
+const ASK_SERIAL = `const port = Number(process.argv[1]);
+  const ALPNProtocols = port === 5432 ? ["postgresql"] : undefined;
+  const socket = require("node:tls").connect({ host: "127.0.0.1", port, rejectUnauthorized: false, ALPNProtocols }, () => {
     console.log(socket.getPeerCertificate().serialNumber);
     process.exit();
   }).on("error", () => process.exit(1));`;
@@ -188,30 +188,6 @@ export class Cluster {
     const document = postgresDocument(this.topology, name);
     if (document === undefined) throw new Error(`${name} is no member`);
     return dataDirectory(document);
-  }
-
-  /** A base backup of the primary, taken on another member's host with that member's certificate, as Patroni takes one; `end` ends it. */
-  baseBackup(
-    on: Machine,
-    primary: Machine,
-    { rate, seconds }: { rate: string; seconds: number },
-  ): { end(): Promise<void> } {
-    const { certificate, key } = tlsFiles("postgres");
-    const target = `/tmp/backup-${randomBytes(4).toString("hex")}`;
-    const login = `host=${primary.name} user=replicator sslmode=verify-full sslrootcert=${TLS.ca} sslcert=${certificate} sslkey=${key}`;
-    const words = ["pg_basebackup", "--no-slot", "--checkpoint=fast", `--max-rate=${rate}`, `--pgdata=${target}`];
-    const run = ["timeout", `${seconds}`, ...words, "--wal-method=stream", `--dbname=${login}`];
-    const ended = this.lab.tryExec(on.name, "runuser", "--user", "postgres", "--", ...run);
-    const sql = (statement: string) => this.sql(primary, statement);
-    return {
-      async end() {
-        const ends =
-          "SELECT pg_terminate_backend(pid) FROM pg_stat_replication WHERE application_name = 'pg_basebackup'";
-        await sql(ends);
-        await ended;
-        await on.exec("rm", "--recursive", "--force", target);
-      },
-    };
   }
 
   /** Takes back what a sentence that failed has left: hosts that are off, links that are cut, units that are stopped. */

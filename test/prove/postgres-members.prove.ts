@@ -2,6 +2,7 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import test from "ava";
 import { parse, stringify } from "yaml";
+import { TLS } from "../../scripts/host/contract.ts";
 import { Cluster } from "../faults/cluster.ts";
 import { Machine } from "../faults/machine.ts";
 import { killHost, powerOn } from "../faults/power.ts";
@@ -64,18 +65,19 @@ async function isOff(host: Machine): Promise<boolean> {
   return `${stdout}${enabled}`.trim().split("\n").join() === "inactive,inactive,disabled,disabled";
 }
 
-/** A member that is not the primary. */
-async function standby(): Promise<Machine> {
-  const primary = await cluster.primary();
-  const [found] = cluster.members.filter(({ name }) => name !== primary.name);
-  if (found === undefined) throw new Error("there is no standby");
+/** The standby that commits wait for, or one that they don't wait for. */
+async function standby(kind: "synchronous" | "asynchronous"): Promise<Machine> {
+  const [primary, synchronous] = await Promise.all([cluster.primary(), cluster.synchronous()]);
+  if (kind === "synchronous") return synchronous;
+  const found = cluster.members.find((member) => member !== primary && member !== synchronous);
+  if (found === undefined) throw new Error("there is no asynchronous standby");
   return found;
 }
 
 test.serial(
   "a host takes a member's place in one up: it comes first, then the other one goes, and nothing is lost",
   async (t) => {
-    const leaving = await standby();
+    const leaving = await standby("synchronous");
     const members = ["pg4", ...names(cluster.members).filter((name) => name !== leaving.name)].sort();
     const data = cluster.dataDirectory(leaving);
     const { lost, gap } = await underWriter(cluster, "replaced", async () => {
@@ -111,7 +113,7 @@ test.serial("refuses to let the primary go, stops nothing, and goes on after a s
 });
 
 test.serial("a host that answers is not forgotten; a dead one is, and the next up without it works", async (t) => {
-  const dying = await standby();
+  const dying = await standby("synchronous");
   const alive = await lab.verb("forget", "--yes", dying.name);
   t.not(alive.status, 0);
   t.regex(alive.stderr, /FORGET-ANSWERS/);
@@ -138,7 +140,7 @@ test.serial("a host that answers is not forgotten; a dead one is, and the next u
 });
 
 test.serial("a member that was forgotten and comes back is taken in anew by the next up", async (t) => {
-  const dying = await standby();
+  const dying = await standby("asynchronous");
   await killHost(dying);
   outputOf(await lab.verb("forget", "--yes", dying.name));
   await powerOn([dying]);
@@ -187,7 +189,7 @@ test.serial("a rolling restart takes one member at a time and the primary last, 
 test.serial(
   "a member that can't be reached during an up: what was done stays, the next up does the rest",
   async (t) => {
-    const away = await standby();
+    const away = await standby("asynchronous");
     const primary = await cluster.primary();
     await killHost(away);
     const config = parse(readFileSync(lab.facts.configFile, "utf8")) as { config: Record<string, unknown> };
@@ -264,7 +266,7 @@ const UNFIT: {
 ];
 
 test.serial("a member whose host is unfit is refused with the reason, and nothing on it is touched", async (t) => {
-  const host = await standby();
+  const host = await standby("asynchronous");
   const data = cluster.dataDirectory(host);
   await host.exec("systemctl", "stop", "patroni");
   for (const { code, what, spoil, mend } of UNFIT) {
@@ -279,5 +281,29 @@ test.serial("a member whose host is unfit is refused with the reason, and nothin
     await mend(host, data);
   }
   outputOf(await lab.verb("repair", "--yes"));
+  await asDeclared();
+});
+
+test.serial("an authority that is lost is replaced on all hosts at once, by a verb that is asked for it", async (t) => {
+  await lab.exec(cluster.node.name, "rm", "--recursive", TLS.authority);
+  const refused = await lab.verb("certificates", "renew");
+  t.not(refused.status, 0);
+  t.regex(refused.stderr, /TLS-OTHER-AUTHORITY[\s\S]*--new-authority/);
+  const hosts = [cluster.node, ...cluster.members];
+  const authorities = async () =>
+    new Set(
+      await Promise.all(hosts.map((host) => host.exec("openssl", "x509", "-noout", "-fingerprint", "-in", TLS.ca))),
+    );
+  const before = await authorities();
+  t.is(before.size, 1);
+  const { lost, gap } = await underWriter(cluster, "authority", async () => {
+    outputOf(await lab.verb("certificates", "renew", "--new-authority"));
+  });
+  t.deepEqual(lost, []);
+  t.log(`${gap.toFixed(1)} s between two acknowledgements`);
+  const now = await authorities();
+  t.is(now.size, 1);
+  t.notDeepEqual(now, before);
+  await lab.up();
   await asDeclared();
 });
