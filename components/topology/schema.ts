@@ -183,7 +183,9 @@ export const walletSchema = z.discriminatedUnion("kind", [
       .int()
       .min(1)
       .default(1)
-      .describe("How many standbys must have flushed a commit before lightningd hears of it; Patroni keeps no more than 1."),
+      .describe(
+        "How many standbys must have flushed a commit before lightningd hears of it; Patroni keeps no more than 1.",
+      ),
     acceptWriteStop: z.boolean().default(false).describe("Accept that writes stop when one of two members dies."),
   }),
 ]);
