@@ -176,6 +176,9 @@ export interface EtcdDocument {
   identity: ClusterIdentity;
 }
 
+/** Debian 13's. One for all members: a standby of another major version can't follow. */
+export const POSTGRES_VERSION = 17;
+
 /** One member of the PostgreSQL cluster, kept by Patroni. */
 export interface PostgresDocument {
   stage: "postgres";

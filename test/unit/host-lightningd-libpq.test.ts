@@ -3,7 +3,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import test from "ava";
-import { lacksLibpq, withoutLibpq } from "../../scripts/host/lightningd/install/libpq.ts";
+import { lacksLibpq, libpqMajor, libpqNote, withoutLibpq } from "../../scripts/host/lightningd/install/libpq.ts";
 
 test("a program that is linked without libpq lacks it; a script and a program that is not there are told elsewhere", async (t) => {
   const directory = await mkdtemp(join(tmpdir(), "twofold-libpq-"));
@@ -19,4 +19,11 @@ test("the refusal of a lightningd without libpq names the program, and how to ge
   const { message } = withoutLibpq("/opt/lightningd");
   t.regex(message, /\/opt\/lightningd, which is not linked with libpq/);
   t.regex(message, /libpq-dev/);
+});
+
+test("a libpq of another major version than the servers' is told with the advice, and works", async (t) => {
+  t.regex(libpqNote(15, 17) ?? "", /libpq 15.*PostgreSQL 17.*advises one version/);
+  t.is(libpqNote(17, 17), undefined);
+  t.is(libpqNote(undefined, 17), undefined);
+  t.is(await libpqMajor("/bin/true"), undefined);
 });

@@ -1,8 +1,7 @@
-import type { BaseDocument } from "../../../scripts/host/contract.ts";
+import { type BaseDocument, POSTGRES_VERSION } from "../../../scripts/host/contract.ts";
 import { ACCOUNT, copyHosts, replicaHost, replicaOf, volumesOf } from "../places.ts";
 import type { Topology } from "../schema.ts";
 import { clusterHosts } from "./cluster.ts";
-import { POSTGRES_VERSION } from "./postgres.ts";
 
 /** The packages that the other stages of this host need, and the account that runs lightningd. */
 export function baseDocument(topology: Topology, host: string): BaseDocument {

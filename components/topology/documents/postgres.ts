@@ -1,4 +1,4 @@
-import type { PostgresDocument } from "../../../scripts/host/contract.ts";
+import { POSTGRES_VERSION, type PostgresDocument } from "../../../scripts/host/contract.ts";
 import type { Topology } from "../schema.ts";
 import {
   clusterIdentity,
@@ -8,9 +8,6 @@ import {
   nodeCommonName,
   postgresWallet,
 } from "./cluster.ts";
-
-/** Debian 13's. One for all members: a standby of another major version can't follow. */
-export const POSTGRES_VERSION = 17;
 
 /** The node's role and its database. */
 export const postgresRole = ({ node }: Topology) => node.name;

@@ -145,7 +145,7 @@ export const ALERT_KINDS = {
   ETCD_SNAPSHOT_OLD: kind(
     "warning",
     90 * MINUTE_MS,
-    "a store that is lost would have to begin anew",
+    "nobody could see what a store that was lost had said",
     "systemctl status twofold-etcd-snapshot on the host",
   ),
   PG_MEMBER_DOWN: kind(

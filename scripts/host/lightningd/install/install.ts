@@ -24,7 +24,7 @@ import { type Entry, readEntries } from "../../read.ts";
 import type { ApplyContext, CommonAction, ItemName } from "../../stage.ts";
 import { Refusal } from "../../stage.ts";
 import { INSTALLATIONS, programsOf, TREE_PREFIX, treeOf } from "./layout.ts";
-import { lacksLibpq, withoutLibpq } from "./libpq.ts";
+import { lacksLibpq, libpqMajor, libpqNote, withoutLibpq } from "./libpq.ts";
 import { describeLibrary, isElf, parseLdd } from "./libraries.ts";
 import { readTree, type TreeState, writeManifest } from "./manifest.ts";
 import { judgeSignature, parseChecksum, parsePrimaryFingerprints, releaseFiles } from "./release.ts";
@@ -233,6 +233,8 @@ export async function applyInstall(
     const tree = await unpack(archive, work, context);
     // Before it is in use: a node that runs is not to be restarted with programs that can't start.
     if (libpq && (await lacksLibpq(join(tree, "usr/bin/lightningd")))) throw withoutLibpq("lightningd");
+    const note = libpq ? libpqNote(await libpqMajor(join(tree, "usr/bin/lightningd"))) : undefined;
+    if (note !== undefined) context.progress(note);
     await moveIntoPlace(tree, treeOf(install), work);
     await removeOlder(treeOf(install));
   } finally {

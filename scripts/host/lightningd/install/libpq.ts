@@ -1,5 +1,6 @@
 /** A wallet in PostgreSQL needs a lightningd that was built with libpq. */
-import { open } from "node:fs/promises";
+import { open, realpath } from "node:fs/promises";
+import { POSTGRES_VERSION } from "../../contract.ts";
 import { run } from "../../process.ts";
 import { Refusal } from "../../stage.ts";
 import { isElf } from "./libraries.ts";
@@ -14,6 +15,21 @@ export async function lacksLibpq(program: string): Promise<boolean> {
   // A static program is told with status 1 and has no libraries at all.
   if (status !== 0) return /not a dynamic executable|statically linked/.test(stdout + stderr);
   return !stdout.includes("libpq.so");
+}
+
+/** Major version of the libpq that a program is started with, by the library's own name (libpq.so.5.17); undefined if it can't be told. */
+export async function libpqMajor(program: string): Promise<number | undefined> {
+  const { stdout } = await run("ldd", [program]);
+  const path = /^\s*libpq\.so\.5 => (\S+) /m.exec(stdout)?.[1];
+  const file = path === undefined ? undefined : await realpath(path).catch(() => undefined);
+  const major = /\/libpq\.so\.5\.(\d+)$/.exec(file ?? "")?.[1];
+  return major === undefined ? undefined : Number(major);
+}
+
+/** What to say of a libpq that is not of the servers' version: it works, and Core Lightning advises against it. Pure. */
+export function libpqNote(major: number | undefined, server = POSTGRES_VERSION): string | undefined {
+  if (major === undefined || major === server) return undefined;
+  return `note: lightningd uses libpq ${major}, and the cluster is PostgreSQL ${server}; Core Lightning's backup document advises one version for both, that of one distribution: let the node's host have the members' one`;
 }
 
 export function withoutLibpq(program: string): Refusal {
