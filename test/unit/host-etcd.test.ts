@@ -1,7 +1,7 @@
 import test from "ava";
 import { etcdDocument } from "../../components/topology/documents/etcd.ts";
 import type { EtcdDocument } from "../../scripts/host/contract.ts";
-import { ETCD, type EtcdFacts, etcdPaths } from "../../scripts/host/etcd/facts.ts";
+import { ETCD, type EtcdFacts, etcdPaths, parseStart } from "../../scripts/host/etcd/facts.ts";
 import { clusterToJoin, memberOf, parseMembers, parsePeers } from "../../scripts/host/etcd/members.ts";
 import { othersOf } from "../../scripts/host/etcd/one-at-a-time.ts";
 import { DATA_OWNERSHIP, etcdItems, planEtcd } from "../../scripts/host/etcd/plan.ts";
@@ -272,6 +272,14 @@ test("refuses a host whose etcd belongs to another cluster, and one whose ports 
   t.notThrows(() =>
     planEtcd({ ...bareHost(), taken, unit: { ...unit, active: "activating", mainPid: 812 } }, document),
   );
+});
+
+test("the start of a process is read by the clock of files, and none where it does not run", (t) => {
+  t.is(
+    parseStart("ExecMainStartTimestamp=Sat 2026-11-28 22:13:38.123456 UTC\n"),
+    Date.parse("2026-11-28T22:13:38.123Z"),
+  );
+  t.is(parseStart("ExecMainStartTimestamp=\n"), undefined);
 });
 
 test("a new authority restarts a member that runs with the one of before: it would refuse every client, its own host's too", (t) => {

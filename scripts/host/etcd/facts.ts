@@ -1,6 +1,5 @@
 /** What the etcd stage reads of a host. */
 import { readdir, stat } from "node:fs/promises";
-import { uptime } from "node:os";
 import { dirname, join } from "node:path";
 import { etcdDataDirectory, etcdDefaultDirectory } from "../../../templates/etcd.ts";
 import { SNAPSHOT_UNITS } from "../../../templates/etcd-snapshot.ts";
@@ -79,10 +78,19 @@ export async function isHealthy(): Promise<boolean> {
   return status === 0;
 }
 
-/** @param startedAt in µs since boot */
-async function isNewer(path: string, startedAt: number): Promise<boolean> {
-  const found = await stat(path).catch(() => undefined);
-  return found !== undefined && found.mtimeMs > Date.now() - uptime() * 1000 + startedAt / 1000;
+/** Of `systemctl show --timestamp=us+utc`, in milliseconds: the clock by which files have their times, unlike the one since boot. */
+export function parseStart(text: string): number | undefined {
+  const [, day, time] = /^ExecMainStartTimestamp=\S+ (\S+) (\S+) UTC$/m.exec(text) ?? [];
+  return day === undefined ? undefined : Date.parse(`${day}T${time?.slice(0, 12)}Z`);
+}
+
+async function hasNewAuthority(): Promise<boolean> {
+  const [found, shown] = await Promise.all([
+    stat(TLS.ca).catch(() => undefined),
+    run("systemctl", ["show", "--property=ExecMainStartTimestamp", "--timestamp=us+utc", ETCD.unit]),
+  ]);
+  const start = parseStart(shown.stdout);
+  return found !== undefined && start !== undefined && found.mtimeMs > start;
 }
 
 /** What shows that the cluster's store has begun before: this host was made a member, or has its PostgreSQL data. */
@@ -136,7 +144,7 @@ export async function readEtcdFacts(document: EtcdDocument): Promise<EtcdFacts> 
     taken,
     known,
     removed,
-    newAuthority: unit?.active === "active" && (await isNewer(TLS.ca, unit.startedAt)),
+    newAuthority: unit?.active === "active" && (await hasNewAuthority()),
     begun,
     rebuilding: rebuilding !== undefined,
     snapshotTimer: units.get(SNAPSHOT_UNITS.timer),
