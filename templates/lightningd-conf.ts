@@ -100,7 +100,8 @@ export function renderLightningdConf(document: LightningdDocument, { degraded = 
     directory: document.directory,
     wallet:
       wallet.kind === "postgres"
-        ? postgresDsn(wallet)
+        ? // For whoever starts it by hand. The gate names the one server that it has checked, on the command line, which counts.
+          postgresDsn(wallet, wallet.members)
         : walletDsn(wallet.main, degraded ? undefined : wallet.replica?.path),
     // In the order of their names: a config's keys come in another order from Pulumi than from the verbs.
     options: Object.entries(document.options)

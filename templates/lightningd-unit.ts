@@ -10,7 +10,8 @@ import { mountUnitName, unitWord } from "./systemd.ts";
 const RETRY = {
   // What fails at once fails again, so ever more slowly.
   sqlite: "RestartSec=5\nRestartSteps=6\nRestartMaxDelaySec=1min",
-  // A primary that moves ends lightningd, and each second stands between two payments; the gate itself waits for the new one.
+  // A primary that moves ends lightningd, and each second stands between two payments; the gate itself waits for the new one, and pauses
+  // before its look when lightningd has ended at once again and again (gate/back-off.ts).
   postgres: "RestartSec=200ms",
 } as const;
 

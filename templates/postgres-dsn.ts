@@ -1,13 +1,18 @@
-/** How the node's host reaches the cluster's primary: every member is named, the one that takes writes is used. No password. */
-import { CLUSTER_PORTS, type PostgresWalletDocument, TLS, tlsFiles } from "../scripts/host/contract.ts";
+/** How the node's host reaches members of the cluster. No password. */
+import {
+  CLUSTER_PORTS,
+  type ClusterMember,
+  type PostgresWalletDocument,
+  TLS,
+  tlsFiles,
+} from "../scripts/host/contract.ts";
 
 type Words = Record<string, string | number>;
 
 /** Parameters of libpq (PostgreSQL's manual, "Parameter Key Words"). */
-function parameters(application: string, server: "primary" | "read-write"): Words {
+function parameters(application: string): Words {
   const { key, certificate } = tlsFiles("node");
   return {
-    target_session_attrs: server,
     // Seconds for each member; libpq takes no less than 2.
     connect_timeout: 2,
     // A primary that is gone without a word is noticed in seconds; milliseconds for tcp_user_timeout.
@@ -23,29 +28,30 @@ function parameters(application: string, server: "primary" | "read-write"): Word
   };
 }
 
-/** As key words for psql(1). */
-export function connectionWords(wallet: PostgresWalletDocument, user: string, application: string): string {
-  const { members, role } = wallet;
+/** As key words for psql(1): one member, whatever it is at the moment, and as the gate's role. */
+export function connectionWords({ role, gateRole }: PostgresWalletDocument, { address }: ClusterMember): string {
   const words: Words = {
-    host: members.map(({ address }) => address).join(","),
+    host: address,
     port: CLUSTER_PORTS.postgres,
     dbname: role,
-    user,
-    // The gate's role writes nothing, so "read-write" would find no server for it.
-    ...parameters(application, "primary"),
+    user: gateRole,
+    ...parameters("twofold-gate"),
   };
   return Object.entries(words)
     .map(([name, value]) => `${name}=${value}`)
     .join(" ");
 }
 
-/** lightningd's wallet option. It logs the whole of it when it can't connect, and there is no secret in it. */
-export function walletDsn({ members, role }: PostgresWalletDocument): string {
+/**
+ * lightningd's wallet option. It logs the whole of it when it can't connect, and there is no secret in it.
+ * @param members those that libpq tries in turn: it takes the first that says it takes writes, whoever of them the primary is
+ */
+export function walletDsn({ role }: PostgresWalletDocument, members: readonly ClusterMember[]): string {
   const hosts = members.map(({ address }) => {
     const inUrl = address.includes(":") ? `[${address}]` : address;
     return `${inUrl}:${CLUSTER_PORTS.postgres}`;
   });
-  const query = Object.entries(parameters("lightningd", "read-write"))
+  const query = Object.entries({ target_session_attrs: "read-write", ...parameters("lightningd") })
     .map(([name, value]) => `${name}=${encodeURIComponent(value)}`)
     .join("&");
   return `postgres://${encodeURIComponent(role)}@${hosts.join(",")}/${encodeURIComponent(role)}?${query}`;

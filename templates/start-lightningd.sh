@@ -9,9 +9,15 @@ if ! flock --nonblock 9; then
 	exit 75
 fi
 
-# The gate prints the config to start with; its exit status, if it says no, is this program's.
-config=$(/usr/bin/node /usr/local/lib/twofold/current gate --start)
+# The gate prints the config to start with and further arguments, a line each; its exit status, if it says no, is this program's.
+answer=$(/usr/bin/node /usr/local/lib/twofold/current gate --start)
+set --
+while IFS= read -r line; do set -- "$@" "$line"; done <<END
+$answer
+END
+config=$1
+shift
 # By its own path and not by the link: lightningd executes its own argv[0] again when it finds its subdaemons to be of another
 # version, and through the link an upgrade would start the new one without passing the gate.
 programs=$(readlink -f /opt/twofold/bin)
-exec "$programs/lightningd" --conf="$config"
+exec "$programs/lightningd" --conf="$config" "$@"

@@ -14,6 +14,8 @@ export interface RunOptions {
   env?: Record<string, string>;
   /** Called with each line of stdout and stderr as it comes. */
   onLine?: (line: string) => void;
+  /** Ends the program (SIGTERM). */
+  signal?: AbortSignal;
 }
 
 /** A program that ended with another status than the caller can work with. */
@@ -37,6 +39,7 @@ export function run(command: string, args: readonly string[], options: RunOption
       stdio: ["pipe", "pipe", "pipe"],
       // Messages are parsed, so they must not follow the host's language.
       env: { ...process.env, LC_ALL: "C.UTF-8", ...options.env },
+      signal: options.signal,
     });
     const ran: Ran = { status: 0, stdout: "", stderr: "" };
     for (const stream of ["stdout", "stderr"] as const) {

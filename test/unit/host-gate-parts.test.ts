@@ -1,19 +1,39 @@
+import { spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import test from "ava";
 import { wasCleanStop } from "../../scripts/host/commands/witness-record.ts";
 import { EXIT, LIGHTNINGD, type LightningdDocument } from "../../scripts/host/contract.ts";
+import { nextStart } from "../../scripts/host/gate/back-off.ts";
 import { decide } from "../../scripts/host/gate/decide.ts";
 import { parseLocks } from "../../scripts/host/gate/processes.ts";
 import { deriveNodeId, secretKind } from "../../scripts/host/gate/secret.ts";
 import { changedMeanwhile, waitAndDecide } from "../../scripts/host/gate/start.ts";
 import { nothingExists } from "../../scripts/host/init/init.ts";
 import { placesOf } from "../../scripts/host/init/survey.ts";
+import type { Primary } from "../../scripts/host/postgres/wallet/cluster.ts";
 import { lightningdConfFiles } from "../../templates/lightningd-conf.ts";
+import { loadTemplate } from "../../templates/load.ts";
 import { NODE_ID, NOW, observed, unreachable, wallet } from "../fixtures/gate/observed.ts";
 import { lightningdDocument } from "../fixtures/lightningd/document.ts";
 
+const PRIMARY: Primary & { unseen: string[] } = {
+  state: "primary",
+  server: "192.0.2.20",
+  unseen: [],
+  systemIdentifier: "7711",
+  timeline: 3,
+  claimed: true,
+  version: 100,
+  latest: 100,
+  nodeId: NODE_ID,
+  asked: "0/3000060",
+  settings: { fsync: "on", full_page_writes: "on", synchronous_standby_names: "eve" },
+  roleSettings: ["synchronous_commit=on"],
+  standbys: [{ name: "eve", sync: true, flushed: true, lagMs: 1 }],
+  sessions: [],
+};
 const TIMING = { waitMs: 40, mountMs: 0, pollMs: 5 };
 
 test("the gate waits for what is transient and starts when it is there", async (t) => {
@@ -75,6 +95,71 @@ test("lightningd starts with the config of the document that was checked, not wi
   t.regex((await meanwhile({ ...document, node: "bob" })) ?? "", /was replaced since this gate read it/);
   const other = conf?.content.replace(/^wallet=.*$/m, "wallet=sqlite3:///srv/elsewhere/lightningd.sqlite3");
   t.regex((await meanwhile(document, other)) ?? "", /names another wallet than the one that was checked/);
+});
+
+test("refuses what could have been transient once it has lasted too long", async (t) => {
+  const cluster = {
+    cluster: { ...PRIMARY, timeline: 2 },
+    required: 1,
+    systemIdentifier: undefined,
+    timeline: 3,
+  };
+  const said: string[] = [];
+  const recorded: string[] = [];
+  t.is(decide(observed({ cluster })).verdict, "wait");
+  let now = 0;
+  const outcome = await waitAndDecide(
+    async () => observed({ cluster }),
+    (line) => said.push(line),
+    async ({ verdict }) => void recorded.push(verdict),
+    { ...TIMING, waitMs: 600_000 },
+    () => {
+      now += 4000;
+      return now;
+    },
+  );
+  t.deepEqual(outcome, { status: EXIT.gateRefused });
+  t.deepEqual(recorded, ["wait", "refuse"]);
+  t.true(said.some((line) => line.startsWith("gate: REFUSED (PG_OLD_TIMELINE)")));
+});
+
+test("a lightningd that ends at once again and again is started ever more slowly, and one that has lived is started at once", (t) => {
+  let last: { at: number; short: number } | undefined;
+  let now = 1000;
+  const pauses: number[] = [];
+  for (let start = 0; start < 14; start++) {
+    const { short, pauseSeconds } = nextStart(last, now);
+    pauses.push(pauseSeconds);
+    now += pauseSeconds;
+    last = { at: now, short };
+    now += 1;
+  }
+  t.deepEqual(pauses, [0, 0, 0, 0, 0, 0, 1, 2, 4, 8, 16, 32, 60, 60]);
+  t.deepEqual(nextStart(last, now + 20), { short: 0, pauseSeconds: 0 });
+  // The file outlives a boot where /run does.
+  t.deepEqual(nextStart({ at: 5000, short: 9 }, 10), { short: 0, pauseSeconds: 0 });
+});
+
+test("start-lightningd hands on the gate's answer line by line, whatever is in it", (t) => {
+  const directory = mkdtempSync(join(tmpdir(), "twofold-start-"));
+  t.teardown(() => rmSync(directory, { recursive: true, force: true }));
+  const program = (name: string, body: string) => {
+    writeFileSync(join(directory, name), `#!/bin/sh\n${body}\n`, { mode: 0o755 });
+    return join(directory, name);
+  };
+  const gate = (answer: string, status: number) => program("gate", `cat <<'END'\n${answer}\nEND\nexit ${status}`);
+  program("lightningd", `for word; do printf '<%s>' "$word"; done`);
+  const start = (answer: string, status = 0) => {
+    const text = loadTemplate("start-lightningd.sh")
+      .replace("/var/lib/twofold/node/start.lock", join(directory, "lightningd"))
+      .replace("/usr/bin/node /usr/local/lib/twofold/current gate --start", gate(answer, status))
+      .replace("/opt/twofold/bin", directory);
+    return spawnSync("/bin/sh", ["-c", text], { encoding: "utf8" });
+  };
+  const dsn = "--wallet=postgres://a@192.0.2.20:5432/a?x=$(id)&y=%2F*'`\"\\";
+  t.is(start(`/etc/a b.conf\n${dsn}`).stdout, `<--conf=/etc/a b.conf><${dsn}>`);
+  t.is(start("/etc/c.conf").stdout, "<--conf=/etc/c.conf>");
+  t.like(start("/etc/c.conf", 78), { status: 78, stdout: "" });
 });
 
 test("degraded mode starts with the config that has no replica", async (t) => {

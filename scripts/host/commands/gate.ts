@@ -1,5 +1,6 @@
+import { walletDsn } from "../../../templates/postgres-dsn.ts";
 import { type Command, printJson } from "../command.ts";
-import { EXIT } from "../contract.ts";
+import { EXIT, hasPostgresWallet, type LightningdDocument } from "../contract.ts";
 import { handOver } from "../gate/account.ts";
 import { decide } from "../gate/decide.ts";
 import { createObserver, observeRunning } from "../gate/observe.ts";
@@ -19,9 +20,25 @@ export interface GateReport {
 
 const say = (line: string) => console.error(line);
 
+/**
+ * What start-lightningd makes lightningd's command line of: the config's path, then further arguments, a line each. Of a cluster it is the
+ * one server that was checked. If the primary moves meanwhile, lightningd finds that this one takes no writes, ends, and the gate looks
+ * again; with all members to choose from, it might choose one that says it takes writes and is not the one that was checked.
+ */
+export function startLines(
+  document: LightningdDocument,
+  { config, server }: { config: string; server?: string },
+): string[] {
+  if (!hasPostgresWallet(document)) return [config];
+  const checked = document.wallet.members.filter(({ address }) => address === server);
+  if (checked.length !== 1) throw new Error(`gate: the checked server ${server} is no member`);
+  return [config, `--wallet=${walletDsn(document.wallet, checked)}`];
+}
+
 export const gate: Command = {
   usage: "gate [--start]",
-  summary: "print as JSON whether lightningd may start now, and why; --start: wait, and print the config to start with",
+  summary:
+    "print as JSON whether lightningd may start now, and why; --start: wait, and print the config to start with and further arguments",
   async run(args) {
     const start = args[0] === "--start";
     if (args.length > (start ? 1 : 0))
@@ -38,7 +55,7 @@ export const gate: Command = {
     if (start) {
       const outcome = await gateStart(document, say);
       if ("status" in outcome) return outcome.status;
-      console.log(outcome.config);
+      console.log(startLines(document, outcome).join("\n"));
       return EXIT.ok;
     }
     const unit = await readUnitState();

@@ -6,7 +6,7 @@
  * stands still loses money too. Everything that no crash can leave is refused before lightningd can do harm: it would create what is
  * missing, and copy main over a replica that differs, in whichever direction the truth lies.
  */
-import { decideCluster } from "../postgres/wallet/decide.ts";
+import { decideCluster, patience, unseenWords } from "../postgres/wallet/decide.ts";
 import type { CopyState, Observed, SecretState, WitnessState } from "./observed.ts";
 
 /** What is wrong, in the parts in which an operator reads it. */
@@ -24,8 +24,8 @@ export type Decision =
       code: "FIRST_START" | "COPIES_AGREE" | "REPLICA_BEHIND" | "REPLICA_ANEW" | "DEGRADED";
       notes: string[];
     }
-  /** Transient: asked again until a deadline. */
-  | ({ verdict: "wait"; code: string } & Finding)
+  /** Transient: asked again until a deadline; a contradiction after all if it lasts for `refuseAfterMs`. */
+  | ({ verdict: "wait"; code: string; refuseAfterMs?: number } & Finding)
   /** A contradiction: asking again does not help. */
   | ({ verdict: "refuse"; code: string } & Finding);
 
@@ -343,7 +343,8 @@ function nothingWasRolledBack(seen: Observed): Decision | undefined {
     );
   const highest = highestMark(seen.witnesses);
   if (highest !== undefined && highest.mark.dataVersion > main.version)
-    return refuse(
+    return unlessNewerComesBack(
+      seen,
       "ROLLED_BACK",
       `main has data_version ${main.version}, ${replicaWords(seen.replica)}, the witness on ${highest.host} has seen ${highest.mark.dataVersion} (${highest.mark.source}, ${highest.mark.at})`,
       "main is older than what the node has acknowledged: an old state makes the peer take all the money",
@@ -376,6 +377,14 @@ const replicaOutOfSight = ({ path, why }: Extract<CopyState, { state: "unreachab
     "the replica could hold commits that main has lost, and acknowledged commits would be in one place only",
     `bring its host back; ${goOn}`,
   );
+
+/** Files stay as they are; of a cluster, the primary that was found may be one that a newer one has succeeded. */
+function unlessNewerComesBack(seen: Observed, ...[code, what, consequence, fix]: Parameters<typeof refuse>): Decision {
+  const cluster = seen.cluster?.cluster;
+  if (cluster?.state !== "primary") return refuse(code, what, consequence, fix);
+  const found = { code, what: what + unseenWords(cluster), consequence, fix };
+  return { verdict: "wait", ...found, refuseAfterMs: patience(cluster) };
+}
 
 function replicaIsRight(seen: Observed): Decision {
   const { main, replica } = seen;

@@ -10,7 +10,7 @@ import {
   type SqliteNodeDocument,
   type WitnessPlace,
 } from "../contract.ts";
-import { type AskedEarlier, type ClusterState, readCluster } from "../postgres/wallet/cluster.ts";
+import { type ClusterState, readCluster } from "../postgres/wallet/cluster.ts";
 import { readAccounts } from "../read.ts";
 import { parseMark } from "../witness/mark.ts";
 import { askPeer, PeerRefused, PeerUnreachable } from "../witness/peer.ts";
@@ -56,7 +56,7 @@ interface WalletReader {
 
 /** Before a start: nobody has the files open, and nobody may. */
 export function createObserver(document: LightningdDocument, say: Say): () => Promise<Observed> {
-  if (hasPostgresWallet(document)) return createClusterObserver(document);
+  if (hasPostgresWallet(document)) return () => observeStoppedCluster(document);
   if (!hasSqliteWallet(document)) throw new Error("gate: a wallet of an unknown kind");
   const readFile = rememberingReader(say);
   const { main } = document.wallet;
@@ -74,7 +74,7 @@ export function createObserver(document: LightningdDocument, say: Say): () => Pr
 
 /** Before a repair: as before a start, and both files are checked wholly, whoever closed them last. */
 export async function observeWholly(document: LightningdDocument, say: Say): Promise<Observed> {
-  if (hasPostgresWallet(document)) return createClusterObserver(document)();
+  if (hasPostgresWallet(document)) return observeStoppedCluster(document);
   if (!hasSqliteWallet(document)) throw new Error("gate: a wallet of an unknown kind");
   const { main, replica } = document.wallet;
   say(`checking main${replica ? " and replica" : ""} wholly; about 13 s for each GB`);
@@ -163,24 +163,18 @@ function placesOf(document: LightningdDocument): {
 }
 
 /** Before a start: what the primary has, and whether its standbys have it too. */
-function createClusterObserver(document: PostgresNodeDocument): () => Promise<Observed> {
-  // A position that was waited for stays the one to be reached, as long as it is the same history.
-  let earlier: AskedEarlier | undefined;
-  return async () => {
-    // Not awaited: each look is a part of the time for which a node whose primary has moved stands still.
-    const cluster = readCluster(document.wallet, earlier).then((seen) => {
-      if (seen.state === "primary") earlier = { timeline: seen.timeline, asked: seen.asked };
-      return seen;
-    });
-    const others = otherUsers(pidFile(document), []);
-    return observeCluster(document, await others, cluster);
-  };
+async function observeStoppedCluster(document: PostgresNodeDocument): Promise<Observed> {
+  // Not awaited: each look is a part of the time for which a node whose primary has moved stands still.
+  const cluster = readCluster(document.wallet);
+  const others = otherUsers(pidFile(document), []);
+  return observeCluster(document, await others, cluster);
 }
 
 /** While the node runs its own session is no stranger: the oldest one. */
 async function observeRunningCluster(document: PostgresNodeDocument, pid: number): Promise<Observed> {
   const cluster = readCluster(document.wallet).then((seen) =>
-    seen.state === "primary" ? { ...seen, sessions: seen.sessions.slice(1) } : seen,
+    // It commits while it is looked at, too.
+    seen.state === "primary" ? { ...seen, latest: seen.version, sessions: seen.sessions.slice(1) } : seen,
   );
   const strangers = (await otherUsers(pidFile(document), [])).filter((other) => other.pid !== pid);
   return observeCluster(document, strangers, cluster);

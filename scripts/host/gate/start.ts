@@ -6,6 +6,7 @@ import { lightningdConfFiles } from "../../../templates/lightningd-conf.ts";
 import { EXIT, hasSqliteWallet, LIGHTNINGD, type LightningdDocument } from "../contract.ts";
 import { canonicalJson } from "../json.ts";
 import { readText } from "../read.ts";
+import { bootSeconds, nextStart, noteStart, readStarts } from "./back-off.ts";
 import { removeScratch } from "./copy.ts";
 import { type Decision, decide } from "./decide.ts";
 import { createObserver } from "./observe.ts";
@@ -36,8 +37,8 @@ const TIMING: Timing = { waitMs: WAIT_MS, mountMs: WAIT_FOR_MOUNT_MS, pollMs: PO
 /** A primary that moves is back within seconds, and one question to it is a connection and a few rows. */
 const CLUSTER_TIMING: Timing = { ...TIMING, pollMs: 200 };
 
-/** The config to start with, or the exit status to end with. */
-export type Outcome = { config: string } | { status: number };
+/** The config to start with and the primary that was checked, in a cluster; or the exit status to end with. */
+export type Outcome = { config: string; server?: string } | { status: number };
 
 /** Pure but for the clock, the observer and what it says. */
 export async function waitAndDecide(
@@ -45,21 +46,29 @@ export async function waitAndDecide(
   say: (line: string) => void,
   record: (decision: Decision) => Promise<void>,
   timing: Timing = TIMING,
+  now: () => number = Date.now,
 ): Promise<Outcome> {
-  const began = Date.now();
+  const began = now();
   let said = { code: "", at: 0 };
+  let lasting = { code: "", since: 0 };
   for (;;) {
     const seen = await observe();
-    const decision = decide(seen);
+    let decision = decide(seen);
+    if (decision.code !== lasting.code) lasting = { code: decision.code, since: now() };
+    if (decision.verdict === "wait" && now() - lasting.since >= (decision.refuseAfterMs ?? Number.POSITIVE_INFINITY))
+      decision = { ...decision, verdict: "refuse" };
     if (decision.verdict !== "wait" || decision.code !== said.code) {
       for (const line of [...describeDecision(decision), ...describeObserved(seen)]) say(line);
-      said = { code: decision.verdict === "wait" ? decision.code : "", at: Date.now() };
+      said = { code: decision.verdict === "wait" ? decision.code : "", at: now() };
       await record(decision);
     }
     if (decision.verdict === "start")
-      return { config: decision.code === "DEGRADED" ? LIGHTNINGD.degradedConfig : LIGHTNINGD.config };
+      return {
+        config: decision.code === "DEGRADED" ? LIGHTNINGD.degradedConfig : LIGHTNINGD.config,
+        ...(seen.cluster?.cluster.state === "primary" ? { server: seen.cluster.cluster.server } : {}),
+      };
     if (decision.verdict === "refuse") return { status: EXIT.gateRefused };
-    const waited = Date.now() - began;
+    const waited = now() - began;
     const limit = seen.unmounted.length > 0 ? timing.mountMs : timing.waitMs;
     if (waited >= limit) {
       say(
@@ -67,9 +76,9 @@ export async function waitAndDecide(
       );
       return { status: EXIT.temporary };
     }
-    if (Date.now() - said.at >= PROGRESS_MS) {
+    if (now() - said.at >= PROGRESS_MS) {
       say(`gate: waiting ${seconds(waited)} of ${seconds(limit)} (${decision.code}): ${decision.what}`);
-      said.at = Date.now();
+      said.at = now();
     }
     await delay(timing.pollMs);
   }
@@ -89,12 +98,22 @@ export async function gateStart(document: LightningdDocument, say: (line: string
     await mkdir(LIGHTNINGD.runtimeDirectory, { recursive: true }).catch(() => {});
     await writeFile(GATE_RECORD, `${JSON.stringify({ at: new Date().toISOString(), ...decision })}\n`).catch(() => {});
   };
+  const pace = hasSqliteWallet(document) ? undefined : nextStart(await readStarts(), bootSeconds());
+  if (pace !== undefined && pace.pauseSeconds > 0) {
+    say(
+      `gate: lightningd has ended soon after its start ${pace.short} times in a row; pausing for ${pace.pauseSeconds} s`,
+    );
+    await delay(pace.pauseSeconds * 1000);
+  }
   const outcome = await waitAndDecide(createObserver(document, say), say, record, timing);
   if ("status" in outcome) return outcome;
   const changed = await changedMeanwhile(document, outcome.config);
-  if (changed === undefined) return outcome;
-  say(`gate: not yet (CONFIG_CHANGED): ${changed}; systemd starts it again and it asks anew`);
-  return { status: EXIT.temporary };
+  if (changed !== undefined) {
+    say(`gate: not yet (CONFIG_CHANGED): ${changed}; systemd starts it again and it asks anew`);
+    return { status: EXIT.temporary };
+  }
+  if (pace !== undefined) await noteStart(pace.short);
+  return outcome;
 }
 
 const FILES = { document: readGateDocument, config: readText };

@@ -2,6 +2,8 @@
 import type { Decision } from "../../gate/decide.ts";
 import { type ClusterState, flushedBy, type Primary, type Standby } from "./cluster.ts";
 
+export type ClusterPrimary = Extract<ClusterState, { state: "primary" }>;
+
 export interface ClusterSeen {
   cluster: ClusterState;
   /** Standbys that have to have flushed. */
@@ -26,7 +28,7 @@ export function decideCluster(seen: ClusterSeen): Decision | undefined {
   return sameCluster(seen, cluster) ?? isDurable(cluster) ?? nobodyElse(cluster) ?? standbyHasIt(seen, cluster);
 }
 
-function sameCluster({ systemIdentifier, timeline }: ClusterSeen, cluster: Primary): Decision | undefined {
+function sameCluster({ systemIdentifier, timeline }: ClusterSeen, cluster: ClusterPrimary): Decision | undefined {
   if (systemIdentifier !== undefined && systemIdentifier !== cluster.systemIdentifier)
     return {
       verdict: "refuse",
@@ -37,15 +39,31 @@ function sameCluster({ systemIdentifier, timeline }: ClusterSeen, cluster: Prima
     };
   if (timeline !== undefined && cluster.timeline < timeline)
     return {
-      verdict: "refuse",
+      verdict: "wait",
+      refuseAfterMs: patience(cluster),
       code: "PG_OLD_TIMELINE",
-      what: `the primary at ${cluster.server} is on timeline ${cluster.timeline}; the witness has seen ${timeline}`,
+      what: `the primary at ${cluster.server} is on timeline ${cluster.timeline}; the witness has seen ${timeline}${unseenWords(cluster)}`,
       consequence:
         "it missed a failover, so it may lack what was acknowledged since: an old state makes the peer take all the money",
-      fix: "stop Patroni on that member; the newest member has to be primary (./twofold status)",
+      fix: "stop Patroni and PostgreSQL on that member; the newest member has to be primary (./twofold status)",
     };
   return undefined;
 }
+
+/** How long an old state is looked at again, in milliseconds, before the gate refuses. */
+const PATIENCE = {
+  /** The newer primary is moving at this moment. */
+  allSeen: 30_000,
+  /** The newer primary may be the one that is not seen: its host, or the way to it, is on its way back. */
+  someUnseen: 10 * 60_000,
+} as const;
+
+/** A primary that is older than what was seen is no contradiction yet: a newer one may come back. Pure. */
+export const patience = ({ unseen }: ClusterPrimary): number =>
+  unseen.length > 0 ? PATIENCE.someUnseen : PATIENCE.allSeen;
+
+export const unseenWords = ({ unseen }: ClusterPrimary): string =>
+  unseen.length > 0 ? `; not seen: ${unseen.join(", ")}` : "";
 
 function isDurable({ settings, roleSettings, server }: Primary): Decision | undefined {
   const wrong = [
@@ -67,9 +85,18 @@ function isDurable({ settings, roleSettings, server }: Primary): Decision | unde
   };
 }
 
-function nobodyElse({ sessions }: Primary): Decision | undefined {
+function nobodyElse({ sessions, version, latest, server }: Primary): Decision | undefined {
   const [session] = sessions;
-  if (session === undefined) return undefined;
+  if (session === undefined)
+    return version === latest
+      ? undefined
+      : {
+          verdict: "wait",
+          code: "PG_IN_USE",
+          what: `the wallet on the primary at ${server} went from data_version ${version} to ${latest} during the look`,
+          consequence: "two daemons on one wallet sign contradicting states, and the peer takes the money",
+          fix: "find out who writes to it: ./twofold status shows the members, pg_stat_activity on the primary who is connected",
+        };
   return {
     verdict: "wait",
     code: "PG_IN_USE",
