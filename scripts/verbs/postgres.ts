@@ -123,11 +123,11 @@ async function askWitness(stack: LoadedStack): Promise<number | undefined> {
   return highestMark(witnesses)?.mark.dataVersion;
 }
 
-/** The first member whose Patroni answers. */
+/** A member whose Patroni answers: the primary, which hands over the fastest, or else the first. */
 async function answeringHost(stack: LoadedStack): Promise<Host> {
   const seen = await askMembers(stack);
-  const found = seen.find(({ error }) => error === undefined);
-  if (found !== undefined) return stack.host(found.host);
+  const found = answering(seen);
+  if (found !== undefined) return stack.host(found);
   throw new Failure({
     code: "PG-NO-PATRONI",
     what: "no member's Patroni answers",
@@ -135,6 +135,13 @@ async function answeringHost(stack: LoadedStack): Promise<Host> {
     why: "changes go through it, so that no two members are primary",
     fix: "bring a majority of etcd and a member's patroni.service back",
   });
+}
+
+/** Pure. */
+export function answering(seen: readonly Seen[]): string | undefined {
+  const able = seen.filter(({ error }) => error === undefined);
+  const leads = ({ host, members }: Seen) => members.some(({ name, role }) => name === host && role === "leader");
+  return (able.find(leads) ?? able[0])?.host;
 }
 
 /** What an operator has to know before promoting a member. Pure. */

@@ -5,7 +5,8 @@ import type { EtcdDocument } from "../../scripts/host/contract.ts";
 import { decideForget, type ForgetFacts } from "../../scripts/host/etcd/forget.ts";
 import { parseMembers } from "../../scripts/host/etcd/members.ts";
 import { planRestart } from "../../scripts/host/postgres/change.ts";
-import type { PatroniMember } from "../../scripts/host/postgres/patroni.ts";
+import { canHandOver } from "../../scripts/host/postgres/hand-over.ts";
+import { isPaused, type PatroniMember } from "../../scripts/host/postgres/patroni.ts";
 import { postgresConfig, valid } from "../helpers/topologies.ts";
 
 const member = (name: string, role: string, pending_restart = false): PatroniMember => ({
@@ -47,6 +48,19 @@ test("every member is restarted once at most, and the primary never among the st
       t.true(firstSynchronous === -1 || lastOther < firstSynchronous);
     }),
   );
+});
+
+test("the primary hands over by its Patroni's end only to the one standby that may take its lock, and not in maintenance mode", (t) => {
+  const facts = { own: "a", primary: "a", target: "b", ready: ["b"], paused: false };
+  t.true(canHandOver(facts));
+  t.false(canHandOver({ ...facts, own: "b" }));
+  t.false(canHandOver({ ...facts, own: undefined }));
+  t.false(canHandOver({ ...facts, ready: ["b", "c"] }));
+  t.false(canHandOver({ ...facts, target: "c" }));
+  t.false(canHandOver({ ...facts, paused: true }));
+  t.true(isPaused({ ttl: 20, pause: true }));
+  t.false(isPaused({ ttl: 20 }));
+  t.true(isPaused(undefined), "unknown");
 });
 
 function documentOf(): EtcdDocument {

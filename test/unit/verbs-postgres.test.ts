@@ -1,7 +1,7 @@
 import test from "ava";
 import fc from "fast-check";
 import { parseSyncState } from "../../scripts/host/postgres/sync-state.ts";
-import { failoverText } from "../../scripts/verbs/postgres.ts";
+import { answering, failoverText } from "../../scripts/verbs/postgres.ts";
 
 const members = [
   { name: "pg1", role: "replica", state: "stopped", timeline: 3 },
@@ -54,4 +54,24 @@ test("a failover back to the primary of before is said to have every acknowledge
   });
   t.deepEqual(parseSyncState('{"leader":"pg3","quorum":0,"sync_standby":null}'), { leader: "pg3", standbys: [] });
   t.is(parseSyncState(""), undefined);
+});
+
+test("a change is made on the primary's host if its Patroni answers, else on the first that answers", (t) => {
+  const led = [
+    { name: "pg1", role: "replica", state: "streaming" },
+    { name: "pg2", role: "leader", state: "running" },
+  ];
+  const all = [
+    { host: "pg1", members: led },
+    { host: "pg2", members: led },
+  ];
+  t.is(answering(all), "pg2");
+  t.is(
+    answering([
+      { host: "pg1", members: led },
+      { host: "pg2", error: "no answer", members: [] },
+    ]),
+    "pg1",
+  );
+  t.is(answering([{ host: "pg1", error: "no answer", members: [] }]), undefined);
 });

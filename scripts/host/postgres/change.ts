@@ -1,12 +1,17 @@
 /** What an operator changes in a living cluster, through Patroni's REST API on one of its members. */
 import { setTimeout as delay } from "node:timers/promises";
+import { lastApplied } from "../engine.ts";
+import { parseDocumentText } from "../schema.ts";
 import { Refusal } from "../stage.ts";
+import { canHandOver, endPrimary } from "./hand-over.ts";
 import {
   askPatroni,
+  isPaused,
   isRunningPrimary,
   isSynchronous,
   memberWords,
   type PatroniMember,
+  readDynamicConfiguration,
   readMembers,
   takesPart,
 } from "./patroni.ts";
@@ -82,6 +87,16 @@ export async function switchover(candidate: string | undefined, say: Say): Promi
       fix: `hand over to ${ready.map(({ name }) => name).join(" or ") || "a standby once it is synchronous"}, and on from there`,
     });
   say(`handing over from ${primary.name} to ${chosen.name}`);
+  const [text, configuration] = await Promise.all([lastApplied("postgres"), readDynamicConfiguration()]);
+  const document = text === undefined ? undefined : parseDocumentText(text);
+  const own = document?.stage === "postgres" ? document : undefined;
+  const facts = { own: own?.host, primary: primary.name, target: chosen.name, ready: ready.map(({ name }) => name) };
+  if (own !== undefined && canHandOver({ ...facts, paused: isPaused(configuration) })) {
+    await endPrimary(own);
+    // Its own Patroni, which is asked, is away for some seconds, and may tell of what was before until then.
+    const now = await waitFor((list) => isWhole(list) && primaryOf(list)?.name !== primary.name, SETTLE_MS, say);
+    return reportOf(now, say);
+  }
   const answer = await askPatroni("POST", "/switchover", { leader: primary.name, candidate: chosen.name }, ANSWER_MS);
   if (answer?.status !== 200) throw new Error(`Patroni did not hand over: ${answer?.value ?? "no answer"}`);
   return settle(say);

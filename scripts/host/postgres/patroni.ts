@@ -84,6 +84,12 @@ export async function readDynamicConfiguration(): Promise<unknown> {
   return answer?.status === 200 ? answer.value : undefined;
 }
 
+/** Maintenance mode (patronictl pause), of the settings that all members share. What is not known may be it. */
+export const isPaused = (configuration: unknown): boolean =>
+  typeof configuration !== "object" ||
+  configuration === null ||
+  ("pause" in configuration && configuration.pause === true);
+
 /** A member that takes part: the primary, or a standby that receives the primary's log as it is written. */
 export function takesPart({ role, state }: PatroniMember): boolean {
   return role === "leader" ? state === "running" : state === "streaming";
