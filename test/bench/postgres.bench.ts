@@ -12,11 +12,11 @@ import { killHost, powerOn } from "../faults/power.ts";
 import type { Acknowledged } from "../faults/recorder.ts";
 import { socketOf } from "../faults/recorder.ts";
 import { underWriter, WHOLE_SECONDS } from "../faults/under-writer.ts";
-import { Lab } from "../helpers/lab.ts";
+import { eventually, Lab } from "../helpers/lab.ts";
 import { LightningdClient } from "../helpers/lightningd-client.ts";
 import { outputOf } from "../helpers/run-program.ts";
 import { write } from "./lightningd-on.ts";
-import { median } from "./paired.ts";
+import { inTurns, median, table } from "./paired.ts";
 
 const ROUNDS = Number(process.env.TWOFOLD_ROUNDS || 5);
 const REAL = process.env.TWOFOLD_LIGHTNINGD_ARCHIVE !== undefined;
@@ -88,40 +88,56 @@ function gapOf(acknowledged: Acknowledged[]): { from: number; to: number } {
   return gap;
 }
 
-async function moves(
-  t: ExecutionContext,
-  fault: (primary: Machine) => Promise<void>,
-  after: (primary: Machine) => Promise<void> = async () => {},
-): Promise<void> {
-  const gaps: number[] = [];
-  const steps = new Map<string, number[]>();
-  for (let round = 1; round <= ROUNDS; round++) {
-    let was: Machine | undefined;
-    const { records, lost } = await underWriter(cluster, `bench-${Date.now()}`, async (primary) => {
-      was = primary;
-      await fault(primary);
-    });
-    t.deepEqual(lost, []);
-    const { from, to } = gapOf(records);
-    gaps.push(to - from);
-    const living: Machine[] = [];
-    for (const host of [cluster.node, ...cluster.members]) if ((await host.pid()) !== 0) living.push(host);
-    const lines = (await linesSince(living, from - 0.05)).filter(({ at }) => at <= to);
-    for (const { step, unit, line } of STEPS) {
-      const found = lines.find((one) => one.unit === unit && line.test(one.text));
-      if (found !== undefined) steps.set(step, [...(steps.get(step) ?? []), found.at - from]);
+type Fault = (primary: Machine) => Promise<void>;
+
+/** Of the cluster before a fault: what the length of a gap depends on. */
+async function circumstances(): Promise<string> {
+  const { name } = await cluster.primary();
+  const place = cluster.members.findIndex((member) => member.name === name) + 1;
+  return `primary ${name}, ${place} of ${cluster.members.length} in the members' order; etcd is led by ${await cluster.etcdLeader()}`;
+}
+
+/** @param ways each takes its turn in every round */
+async function moves(t: ExecutionContext, ways: Record<string, Fault>, after: Fault = async () => {}): Promise<void> {
+  const measured = Object.entries(ways).map(([name, fault]) => ({
+    name,
+    fault,
+    gaps: [] as number[],
+    steps: new Map<string, number[]>(),
+  }));
+  for (let round = 1; round <= ROUNDS; round++)
+    for (const { name, fault, gaps, steps } of measured) {
+      let was: Machine | undefined;
+      let before = "";
+      const { records, lost } = await underWriter(cluster, `bench-${Date.now()}`, async (primary) => {
+        was = primary;
+        before = await circumstances();
+        await fault(primary);
+      });
+      t.deepEqual(lost, []);
+      const { from, to } = gapOf(records);
+      gaps.push(to - from);
+      t.log(`${name}, round ${round}: ${(to - from).toFixed(2)} s; ${before}`);
+      const living: Machine[] = [];
+      for (const host of [cluster.node, ...cluster.members]) if ((await host.pid()) !== 0) living.push(host);
+      const lines = (await linesSince(living, from - 0.05)).filter(({ at }) => at <= to);
+      for (const { step, unit, line } of STEPS) {
+        const found = lines.find((one) => one.unit === unit && line.test(one.text));
+        if (found !== undefined) steps.set(step, [...(steps.get(step) ?? []), found.at - from]);
+      }
+      if (process.env.TWOFOLD_LINES)
+        for (const { at, host, text } of lines) t.log(`${(at - from).toFixed(3)} ${host} ${text}`);
+      if (was) await after(was);
     }
-    if (process.env.TWOFOLD_LINES)
-      for (const { at, host, text } of lines) t.log(`${(at - from).toFixed(3)} ${host} ${text}`);
-    if (was) await after(was);
-  }
-  const seconds = gaps.map((gap) => gap.toFixed(2)).join(", ");
-  t.log(
-    `between two acknowledgements: median ${median(gaps).toFixed(2)} s of ${seconds}; load ${loadavg()[0]?.toFixed(1)}`,
-  );
-  for (const { step } of STEPS) {
-    const seen = steps.get(step);
-    if (seen) t.log(`  ${median(seen).toFixed(2)} s ${step} (seen ${seen.length} of ${ROUNDS} times)`);
+  for (const { name, gaps, steps } of measured) {
+    const seconds = gaps.map((gap) => gap.toFixed(2)).join(", ");
+    t.log(
+      `${name}, between two acknowledgements: median ${median(gaps).toFixed(2)} s of ${seconds}; load ${loadavg()[0]?.toFixed(1)}`,
+    );
+    for (const { step } of STEPS) {
+      const seen = steps.get(step);
+      if (seen) t.log(`  ${median(seen).toFixed(2)} s ${step} (seen ${seen.length} of ${ROUNDS} times)`);
+    }
   }
 }
 
@@ -137,35 +153,76 @@ test.serial("what is measured", async (t) => {
     REAL ? "the real lightningd" : "the lab daemon; TWOFOLD_LIGHTNINGD_ARCHIVE=ARCHIVE measures the real lightningd",
   );
   t.log(`${settings.trim().split("\n").join(" ")}; the node's role: ${role.trim()}`);
+  const data = cluster.dataDirectory(primary);
+  const filesystem = await primary.exec("stat", "--file-system", "--format=%T", `${data}/pg_wal`);
+  t.log(`the log lies on ${filesystem.trim()}`);
   t.log(`lab up in ${labSeconds.toFixed(0)} s; load ${loadavg()[0]?.toFixed(1)}`);
   t.pass();
 });
 
+/** Patroni's own, as `patronictl switchover` does it. */
+async function patronisSwitchover(primary: Machine): Promise<void> {
+  const words = ["patronictl", "--config-file", "/etc/patroni/config.yml", "switchover", "--force"];
+  await primary.exec(...words, "--leader", primary.name, "--candidate", (await cluster.synchronous()).name);
+}
+
 test.serial("a planned switchover", (t) =>
-  moves(t, async () => {
-    outputOf(await cluster.lab.verb("switchover"));
+  moves(t, {
+    switchover: async () => {
+      outputOf(await cluster.lab.verb("switchover"));
+    },
+    "Patroni's own": patronisSwitchover,
   }),
 );
 
-test.serial("kill -9 of the primary's postmaster", (t) => moves(t, (primary) => cluster.killPostmaster(primary)));
+test.serial("kill -9 of the primary's postmaster", (t) =>
+  moves(t, { "postmaster killed": (primary) => cluster.killPostmaster(primary) }),
+);
 
 test.serial("the primary's host killed", (t) =>
-  moves(t, killHost, async (primary) => {
+  moves(t, { "host killed": killHost }, async (primary) => {
     await powerOn([primary]);
     await cluster.whole(WHOLE_SECONDS);
   }),
 );
 
+const AS_SHIPPED = "log files zeroed and used again";
+/** What PostgreSQL's manual proposes for filesystems that copy on write is measured beside its default. */
+const LOGS: Record<string, Record<string, "on" | "off">> = {
+  [AS_SHIPPED]: { wal_init_zero: "on", wal_recycle: "on" },
+  "neither zeroed nor used again": { wal_init_zero: "off", wal_recycle: "off" },
+};
+
+/** The writer's turn begins in a log file that was made under these settings. */
+async function setLog(settings: Record<string, "on" | "off">): Promise<void> {
+  await cluster.configure(
+    Object.fromEntries(Object.entries(settings).map(([name, value]) => [`postgresql.parameters.${name}`, value])),
+  );
+  const primary = await cluster.primary();
+  for (const member of cluster.members)
+    for (const [name, value] of Object.entries(settings))
+      await eventually(`${name} is ${value} on ${member.name}`, WHOLE_SECONDS, async () => {
+        return (await cluster.sql(member, `SHOW ${name}`)).trim() === value;
+      });
+  // More than once: some files of the other kind are there already.
+  for (let file = 0; file < 4; file++) {
+    await cluster.sql(primary, "SELECT pg_logical_emit_message(false, 'bench', '', true), pg_switch_wal()");
+    await cluster.sql(primary, "CHECKPOINT");
+  }
+}
+
 test.serial("commits a second, one writer", async (t) => {
   await cluster.whole(WHOLE_SECONDS);
   const client = await LightningdClient.connect(await socketOf(cluster.node, cluster.topology));
   try {
-    const rates: number[] = [];
-    for (let round = 1; round <= ROUNDS; round++) rates.push(await write(client));
-    const rate = median(rates);
-    t.log(
-      `median ${rate.toFixed(0)} commits/s of ${rates.map((each) => each.toFixed(0)).join(", ")}: ${(1000 / rate).toFixed(1)} ms each; load ${loadavg()[0]?.toFixed(1)}`,
-    );
+    const subjects = Object.entries(LOGS).map(([name, settings]) => ({
+      name,
+      measure: async () => {
+        await setLog(settings);
+        return write(client);
+      },
+    }));
+    t.log(`${table(await inTurns(subjects, ROUNDS), "commits/s", AS_SHIPPED)}\nload ${loadavg()[0]?.toFixed(1)}`);
   } finally {
     client.close();
   }

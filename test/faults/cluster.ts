@@ -1,6 +1,7 @@
 /** A lab's PostgreSQL cluster as faults meet it: who is primary, what is in it, and the end of one of its processes. */
 import { join } from "node:path";
 import { postgresDocument } from "../../components/topology/documents/postgres.ts";
+import { etcdctlWords } from "../../scripts/host/etcd/members.ts";
 import type { PatroniMember } from "../../scripts/host/postgres/patroni.ts";
 import { dataDirectory } from "../../templates/patroni.ts";
 import { eventually, type Lab } from "../helpers/lab.ts";
@@ -134,6 +135,19 @@ export class Cluster {
     });
   }
 
+  /** Patroni alone stands still (SIGSTOP), its PostgreSQL goes on, until {@link resumePatroni}. */
+  async pausePatroni(member: Machine): Promise<void> {
+    const pid = (await member.exec("systemctl", "show", "--property=MainPID", "--value", PATRONI)).trim();
+    await member.exec("kill", "-STOP", pid);
+    await eventually(`Patroni ${pid} of ${member.name} stands still`, EFFECT_SECONDS, async () =>
+      /^State:\s+T/m.test(await member.exec("cat", `/proc/${pid}/status`)),
+    );
+  }
+
+  async resumePatroni(member: Machine): Promise<void> {
+    await member.exec("systemctl", "kill", "--signal=SIGCONT", "--kill-whom=main", PATRONI);
+  }
+
   /** SIGKILL to Patroni and all of PostgreSQL on a member, which stay off until {@link startMember}; its etcd goes on. */
   async killMember(member: Machine): Promise<void> {
     await member.exec("systemctl", "kill", "--signal=SIGKILL", "--kill-whom=all", PATRONI);
@@ -157,6 +171,18 @@ export class Cluster {
 
   async startEtcd(member: Machine): Promise<void> {
     await member.exec("systemctl", "start", "--no-block", "etcd");
+  }
+
+  /** The member of etcd that leads the others. */
+  async etcdLeader(): Promise<string> {
+    const words = [...etcdctlWords(), "endpoint", "status", "--write-out=json"];
+    for (const member of this.members) {
+      const [found] = JSON.parse(await member.exec("etcdctl", ...words)) as {
+        Status: { leader: number; header: { member_id: number } };
+      }[];
+      if (found?.Status.leader === found?.Status.header.member_id) return member.name;
+    }
+    return "nobody";
   }
 
   /** The member that commits wait for. */

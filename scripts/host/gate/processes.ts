@@ -26,7 +26,7 @@ export async function otherUsers(pidFile: string, files: string[]): Promise<{ pi
       if (pid > 0 && inode === `${lock.ino}` && (await isLightningd(pid)))
         found.set(pid, `is a lightningd that holds ${pidFile}`);
   const wanted = new Set(files);
-  for (const entry of await readdir("/proc")) {
+  for (const entry of wanted.size === 0 ? [] : await readdir("/proc")) {
     const pid = Number(entry);
     if (!Number.isInteger(pid) || pid === process.pid || found.has(pid)) continue;
     const open = await openFile(pid, wanted);

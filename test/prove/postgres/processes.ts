@@ -37,11 +37,25 @@ provesOfAnySession(
     const paused = Date.now();
     await pauseHost(primary);
     const next = await cluster.awaitPrimary(cluster.others(primary), RECOVER_SECONDS);
-    // Its kernel still answers, so no timeout of TCP tells lightningd that nobody is there; and one that has just begun is given its time.
-    await recorder.more(1, 2 * RECOVER_SECONDS);
+    // Its kernel still answers, so no timeout of TCP tells lightningd that nobody is there.
+    await recorder.more(1, RECOVER_SECONDS);
     await eventually("a minute has passed", RECOVER_SECONDS, async () => Date.now() > paused + 60_000);
     await resumeHost(primary);
     await follows(primary, next);
+  },
+);
+
+provesOfAnySession(
+  "Patroni alone stands still on the primary, whose PostgreSQL runs on: the node goes on at the new primary, without an operator",
+  async (primary, recorder) => {
+    await cluster.pausePatroni(primary);
+    try {
+      await cluster.awaitPrimary(cluster.others(primary), RECOVER_SECONDS);
+      await recorder.more(20, RECOVER_SECONDS);
+      if (await cluster.isReadOnly(primary)) throw new Error(`${primary.name} has ended being a primary by itself`);
+    } finally {
+      await cluster.resumePatroni(primary);
+    }
   },
 );
 
