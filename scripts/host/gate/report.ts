@@ -1,5 +1,5 @@
 /** The gate's decision in an operator's words. Pure. */
-import type { ClusterSeen } from "../postgres/wallet/decide.ts";
+import { type ClusterSeen, unseenWords } from "../postgres/wallet/decide.ts";
 import type { Decision } from "./decide.ts";
 import type { CopyState, Observed } from "./observed.ts";
 
@@ -36,7 +36,7 @@ function describeCluster({ cluster, required }: ClusterSeen, main: CopyState): s
       `${name} ${sync ? "synchronous" : "asynchronous"}, ${flushed ? "has all of it" : "BEHIND"}${lagMs === null ? "" : `, ${lagMs} ms`}`,
   );
   return [
-    `  wallet: ${version} (primary ${cluster.server}, timeline ${cluster.timeline})`,
+    `  wallet: ${version} (primary ${cluster.server}, timeline ${cluster.timeline}${unseenWords(cluster)})`,
     `  standbys: ${standbys.join("; ") || "NONE"}; ${required} must have flushed a commit before it counts`,
   ];
 }

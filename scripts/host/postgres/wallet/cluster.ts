@@ -53,6 +53,8 @@ export type ClusterState =
       unseen: string[];
     });
 
+/** Where Debian's packages of PostgreSQL are, a directory a version. */
+const VERSIONS = "/usr/lib/postgresql";
 /** Of a host that is gone without a word: a living one's kernel answers in the time of a packet's way. */
 const PROBE_MS = 500;
 /** Of one member's whole answer. */
@@ -152,10 +154,9 @@ function probe(host: string, signal: AbortSignal): Promise<string | undefined> {
 
 /** Debian's psql finds a version by itself and takes longer for it than the whole answer does; this is the newest one that is there. */
 async function psqlProgram(): Promise<string> {
-  const versions = (await readdir(dirOfVersions).catch(() => [])).map(Number).filter(Number.isInteger);
+  const versions = (await readdir(VERSIONS).catch(() => [])).map(Number).filter(Number.isInteger);
   return versions.length === 0 ? "psql" : `${binDirectory(Math.max(...versions))}/psql`;
 }
-const dirOfVersions = "/usr/lib/postgresql";
 
 /** psql says the same for each address of a name; each reason once. Pure. */
 export function whyNot(stderr: string): string {
