@@ -4,12 +4,12 @@ import type { MadeMachine } from "../components/node-host.ts";
 import { documentsOf } from "../components/topology/documents.ts";
 import { formatProblems, type Problem } from "../components/topology/problem.ts";
 import { checkChange, identityOf } from "../components/topology/rules/change.ts";
-import { checkSurvival, survivalTable } from "../components/topology/survival.ts";
+import { checkSurvival, nextDigest, survivalTable } from "../components/topology/survival.ts";
 import { bundleHostProgram } from "../scripts/host/build.ts";
 import { Refusal } from "../scripts/host/stage.ts";
 import { renderBootstrap } from "../templates/bootstrap.ts";
 import { topologyFromConfig } from "./config.ts";
-import { encodeTable, IDENTITY_OUTPUT, lastOutputs, SURVIVAL_OUTPUT } from "./last-outputs.ts";
+import { DIGEST_OUTPUT, encodeTable, IDENTITY_OUTPUT, lastOutputs, SURVIVAL_OUTPUT } from "./last-outputs.ts";
 import { checkPlugins } from "./plugins.ts";
 import { provision } from "./provision.ts";
 import { checkUpload } from "./uploads.ts";
@@ -59,7 +59,7 @@ async function declare(): Promise<Record<string, unknown>> {
     ...onceApplied(commands, {
       [IDENTITY_OUTPUT]: identityOf(topology),
       [SURVIVAL_OUTPUT]: encodeTable(survival.cells),
-      tableDigest: survival.digest,
+      [DIGEST_OUTPUT]: nextDigest(last.survival, survival),
     }),
   };
 }

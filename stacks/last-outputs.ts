@@ -2,10 +2,11 @@
 import * as pulumi from "@pulumi/pulumi";
 import type { NodeIdentity } from "../components/topology/rules/change.ts";
 import { COLUMNS } from "../components/topology/survival/words.ts";
-import { readTableCells, type TableCells } from "../components/topology/survival.ts";
+import { type RecordedTable, readTableCells, recordedTable, type TableCells } from "../components/topology/survival.ts";
 
 /** Names of the outputs. */
 export const SURVIVAL_OUTPUT = "survival";
+export const DIGEST_OUTPUT = "tableDigest";
 export const IDENTITY_OUTPUT = "identity";
 
 const BETWEEN = " | ";
@@ -50,7 +51,7 @@ export function decodeIdentity(output: unknown): NodeIdentity | undefined {
 
 /** What the last `up` that succeeded has recorded; nothing for a new stack. */
 export interface LastOutputs {
-  survival: TableCells | undefined;
+  survival: RecordedTable | undefined;
   identity: NodeIdentity | undefined;
 }
 
@@ -60,9 +61,11 @@ export interface LastOutputs {
  */
 export async function lastOutputs(): Promise<LastOutputs> {
   const self = new pulumi.StackReference(`${pulumi.getOrganization()}/${pulumi.getProject()}/${pulumi.getStack()}`);
-  const [survival, identity] = await Promise.all([
+  const [survival, digest, identity] = await Promise.all([
     self.getOutputDetails(SURVIVAL_OUTPUT),
+    self.getOutputDetails(DIGEST_OUTPUT),
     self.getOutputDetails(IDENTITY_OUTPUT),
   ]);
-  return { survival: decodeTable(survival.value), identity: decodeIdentity(identity.value) };
+  const table = recordedTable(decodeTable(survival.value), survival.value, digest.value);
+  return { survival: table, identity: decodeIdentity(identity.value) };
 }

@@ -276,12 +276,12 @@ const alertsSchema = z.strictObject({
     .describe("How much of each volume and of the root disk should be free, in percent."),
 });
 
-/** An acceptance of a loss: the digest of the table that was accepted, so that it expires with the next change. */
+/** An acceptance of a loss: the digest of the change that was accepted, so that it expires with the next one. */
 export const acceptSchema = z.strictObject({
   table: z
     .string()
     .regex(/^[0-9a-f]{12}$/)
-    .describe("Digest of the survival table that this acceptance was given for (shown by preview)."),
+    .describe("Digest of the one change that this acceptance was given for; the refusal names it."),
   reason: z.string().min(8).describe("Why the loss is accepted, for whoever reads it later."),
 });
 

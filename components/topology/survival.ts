@@ -28,7 +28,7 @@ export interface SurvivalRow {
 export interface SurvivalTable {
   rows: SurvivalRow[];
   cells: TableCells;
-  /** 12 hexadecimal digits that stand for this table in `twofold:accept`; dates of proofs do not change them. */
+  /** 12 hexadecimal digits that stand for this table; dates of proofs and the order of rows do not change them. */
   digest: string;
 }
 
@@ -107,11 +107,50 @@ function testsOf(failure: Failure, { verb }: Outcome): SurvivalRow["tests"] {
 }
 
 function digestOf(cells: TableCells): string {
-  const undated = Object.entries(cells).map(([failure, row]) => [
-    failure,
-    COLUMNS.map((column) => (column === "proof" ? (badness("proof", row.proof) ?? null) : row[column])),
-  ]);
-  return createHash("sha256").update(JSON.stringify(undated)).digest("hex").slice(0, 12);
+  // A stack's output comes back with its keys in another order.
+  const undated = Object.keys(cells)
+    .sort()
+    .map((failure) => [
+      failure,
+      COLUMNS.map((column) => {
+        const text = cells[failure]?.[column] ?? "";
+        return column === "proof" ? (badness("proof", text) ?? null) : text;
+      }),
+    ]);
+  return shortHash(JSON.stringify(undated));
+}
+
+const shortHash = (text: string) => createHash("sha256").update(text).digest("hex").slice(0, 12);
+
+/** What the last `up` that succeeded has recorded of its table. */
+export interface RecordedTable {
+  /** Undefined if it can't be read: it was written by another version, or by hand. */
+  cells: TableCells | undefined;
+  /** See {@link nextDigest}. */
+  digest: string;
+}
+
+/**
+ * The digest that the next `up` records, and that `twofold:accept` has to name if the table gets worse: it stands for this table after all
+ * that were before it. So an acceptance is of one change, and expires with it: the same change, made once more after another one, has another
+ * digest. An `up` that changes nothing in the table keeps it.
+ */
+export function nextDigest(before: RecordedTable | undefined, after: SurvivalTable): string {
+  if (before === undefined) return after.digest;
+  if (before.cells !== undefined && digestOf(before.cells) === after.digest) return before.digest;
+  return shortHash(`${before.digest} ${after.digest}`);
+}
+
+/** The recorded table, from the two outputs of a stack; undefined for a stack that has recorded none. */
+export function recordedTable(
+  cells: TableCells | undefined,
+  output: unknown,
+  digest: unknown,
+): RecordedTable | undefined {
+  const empty = (value: unknown) => value === undefined || value === null;
+  if (empty(output) && empty(digest)) return undefined;
+  const known = typeof digest === "string" && /^[0-9a-f]{12}$/.test(digest);
+  return { cells, digest: known ? digest : shortHash(JSON.stringify([output, digest])) };
 }
 
 /** A cell that is worse than it was. */
@@ -147,32 +186,47 @@ const COLUMN_TITLES: Record<Column, string> = {
   proof: "proof",
 };
 
-/** A table as a stack's output had it, or nothing if there was none or it has another shape. */
+/** A table as a stack's output had it, or nothing if there was none, it has another shape, or no row. */
 export function readTableCells(output: unknown): TableCells | undefined {
   const row = z.object(
     Object.fromEntries(COLUMNS.map((column) => [column, z.string()])) as Record<Column, z.ZodString>,
   );
   const parsed = z.record(z.string(), row).safeParse(output);
-  return parsed.success ? parsed.data : undefined;
+  return parsed.success && Object.keys(parsed.data).length > 0 ? parsed.data : undefined;
 }
 
-/** Refuses a change that makes the node survive less, until the config accepts just this table. */
+/** Refuses a change that makes the node survive less, or of which that can't be said, until the config accepts just this change. */
 export function checkSurvival(
-  before: TableCells | undefined,
+  before: RecordedTable | undefined,
   after: SurvivalTable,
   accept: Topology["accept"],
 ): Problem[] {
-  if (before === undefined || accept?.table === after.digest) return [];
-  const lines = worse(before, after.cells);
+  if (before === undefined) return [];
+  const digest = nextDigest(before, after);
+  if (accept?.table === digest) return [];
+  const received = accept === undefined ? "no acceptance" : `an acceptance of another change, ${accept.table}`;
+  const acceptance = `twofold:accept: { table: ${digest}, reason: … }`;
+  if (before.cells === undefined)
+    return [
+      {
+        code: "SURVIVAL_UNREADABLE",
+        path: "twofold:accept.table",
+        what: "the survival table that this stack has recorded can't be read, so nothing says whether the node would survive less than now",
+        received,
+        why: "what was promised before is kept only until an operator gives it up by name",
+        fix: `compare 'pulumi stack output survival' with './twofold survival' yourself, and accept what you see: ${acceptance}`,
+      },
+    ];
+  const lines = worse(before.cells, after.cells);
   if (lines.length === 0) return [];
   return [
     {
       code: "SURVIVES_LESS",
       path: "twofold:accept.table",
       what: `after this change the node would survive less than now, or with less proof:${lines.map(worseningText).join("")}`,
-      received: accept === undefined ? "no acceptance" : `an acceptance of another table, ${accept.table}`,
+      received,
       why: "what was promised before is kept only until an operator gives it up by name",
-      fix: `undo the change, or accept this very table: twofold:accept: { table: ${after.digest}, reason: … }`,
+      fix: `undo the change, or accept this very change: ${acceptance}`,
     },
   ];
 }

@@ -216,7 +216,7 @@ test("a rebuilt host is provisioned again from bootstrap to lightningd, and its 
   );
 });
 
-test("refuses a change that survives less, again and again, until just this table is accepted", async (t) => {
+test("refuses a change that survives less, again and again, until just this change is accepted", async (t) => {
   const program = await StackProgram.make();
   t.teardown(() => program.remove());
   await program.run(up, configOf(program, { node: volume("raid1c3", "a", "b", "c") }));
@@ -237,11 +237,18 @@ test("refuses a change that survives less, again and again, until just this tabl
   const accepted = (table: string) =>
     configOf(program, { ...worse, top: { "twofold:accept": { table, reason: "a third disk is on its way" } } });
   const other = await program.run(up, accepted("0123456789ab"));
-  t.regex(other.text, /an acceptance of another table, 0123456789ab/);
+  t.regex(other.text, /an acceptance of another change, 0123456789ab/);
   t.deepEqual(other.carried, []);
   const taken = await program.run(up, accepted(digest));
   t.is(taken.ran.status, 0, taken.text);
   t.is(await program.output("tableDigest"), digest);
+
+  const better = { node: volume("raid1c3", "a", "b", "c") };
+  const top = { "twofold:accept": { table: digest, reason: "a third disk is on its way" } };
+  t.is((await program.run(up, configOf(program, { ...better, top }))).ran.status, 0);
+  const again = await program.run(up, accepted(digest));
+  t.not(again.ran.status, 0, "an acceptance that stayed in the config accepted the same change once more");
+  t.regex(again.text, new RegExp(`SURVIVES_LESS[\\s\\S]*an acceptance of another change, ${digest}`));
 });
 
 test("refuses to make another node out of the one that is there, before anything is carried out", async (t) => {

@@ -3,6 +3,7 @@ import { resolve } from "node:path";
 import test from "ava";
 import type { Command } from "commander";
 import fc from "fast-check";
+import ts from "typescript";
 import type { Topology } from "../../components/topology/schema.ts";
 import {
   type Pass,
@@ -19,7 +20,10 @@ import { sqliteOutcome } from "../../components/topology/survival/sqlite.ts";
 import { badness, COLUMNS, type Column, LOST, survives } from "../../components/topology/survival/words.ts";
 import {
   checkSurvival,
+  nextDigest,
+  type RecordedTable,
   readTableCells,
+  recordedTable,
   renderTable,
   type SurvivalTable,
   sentenceOf,
@@ -494,27 +498,66 @@ test("each cell that differs gives the table another digest", (t) => {
 });
 
 test("refuses a change that survives less, with what was and what would be, and the digest that accepts it", (t) => {
-  const before = table(sshfsConfig()).cells;
+  const before = recorded(sshfsConfig());
   const after = table(raidConfig());
   const [problem] = checkSurvival(before, after, undefined);
   t.is(problem?.code, "SURVIVES_LESS");
   t.regex(problem?.what ?? "", /the node's host is lost, lost at most: nothing → all money in channels/);
-  t.true(problem?.fix.includes(after.digest));
+  t.true(problem?.fix.includes(nextDigest(before, after)));
 });
 
-test("an acceptance holds for just the table that it was given for", (t) => {
-  const before = table(sshfsConfig()).cells;
+const accept = (digest: string): Topology["accept"] => ({ table: digest, reason: "the vault is sold" });
+/** What an `up` of this topology records, after what the last one has. */
+const recorded = (config: Config, before?: RecordedTable): RecordedTable => ({
+  cells: table(config).cells,
+  digest: nextDigest(before, table(config)),
+});
+
+test("an acceptance holds for just the change that it was given for", (t) => {
+  const before = recorded(sshfsConfig());
   const after = table(raidConfig());
-  const accept = (digest: string): Topology["accept"] => ({ table: digest, reason: "the vault is sold" });
-  t.deepEqual(checkSurvival(before, after, accept(after.digest)), []);
-  t.is(checkSurvival(before, after, accept(table(sshfsConfig()).digest)).length, 1);
+  const given = accept(nextDigest(before, after));
+  t.deepEqual(checkSurvival(before, after, given), []);
+  t.is(checkSurvival(before, after, accept(after.digest)).length, 1);
   const worseStill = table(withoutSecretCopy(raidConfig()));
-  t.is(checkSurvival(before, worseStill, accept(after.digest)).length, 1);
+  t.is(checkSurvival(before, worseStill, given).length, 1);
+});
+
+test("an acceptance that stays in the config does not accept the same change once more", (t) => {
+  const first = recorded(sshfsConfig());
+  const digest = nextDigest(first, table(raidConfig()));
+  const given = accept(digest);
+  const accepted = recorded(raidConfig(), first);
+  t.is(accepted.digest, digest);
+  t.deepEqual(checkSurvival(accepted, table(raidConfig()), given), [], "an up that changes nothing is refused");
+  t.is(recorded(raidConfig(), accepted).digest, accepted.digest);
+  for (const better of [sshfsConfig(), localConfig()]) {
+    const improved = recorded(better, accepted);
+    t.deepEqual(checkSurvival(accepted, table(better), given), []);
+    t.is(checkSurvival(improved, table(raidConfig()), given).length, 1, "it was accepted silently");
+  }
+});
+
+test("refuses to compare with a recorded table that can't be read, until that is accepted", (t) => {
+  const after = table(sshfsConfig());
+  for (const output of [{}, "text", { disk: "yes | and no" }, null]) {
+    const before = recordedTable(readTableCells(output), output, "0123456789ab");
+    const [problem] = checkSurvival(before, after, undefined);
+    t.is(problem?.code, "SURVIVAL_UNREADABLE", JSON.stringify(output));
+    t.deepEqual(checkSurvival(before, after, accept(nextDigest(before, after))), []);
+  }
+  t.is(recordedTable(undefined, undefined, undefined), undefined, "a new stack has recorded nothing");
+});
+
+test("a recorded table is the same one when its rows come back in another order", (t) => {
+  const before = recorded(sshfsConfig());
+  const turned = Object.fromEntries(Object.entries(before.cells ?? {}).reverse());
+  t.is(nextDigest({ cells: turned, digest: before.digest }, table(sshfsConfig())), before.digest);
 });
 
 test("a new stack and a change for the better need no acceptance", (t) => {
   t.deepEqual(checkSurvival(undefined, table(raidConfig()), undefined), []);
-  t.deepEqual(checkSurvival(table(raidConfig()).cells, table(localConfig()), undefined), []);
+  t.deepEqual(checkSurvival(recorded(raidConfig()), table(localConfig()), undefined), []);
 });
 
 test("a stack's output is read back as the table that it was, and anything else as none", (t) => {
@@ -522,6 +565,7 @@ test("a stack's output is read back as the table that it was, and anything else 
   t.deepEqual(readTableCells(JSON.parse(JSON.stringify(written))), written);
   t.is(readTableCells(undefined), undefined);
   t.is(readTableCells({ disk: { survives: "yes" } }), undefined);
+  t.is(readTableCells({}), undefined);
 });
 
 test("the printed table has every failure, and marks what changes", async (t) => {
@@ -624,15 +668,49 @@ test("every cell that applies names a test", (t) => {
   }
 });
 
-test("every test that a cell names is in the test tree", (t) => {
-  const sources = readdirSync(TESTS, { recursive: true, encoding: "utf8" })
+/** What makes a test of its title: ava, and the functions of the prove folder that add nothing but repetitions. */
+const MAKES_TESTS = /^(test(\.serial)?|proves|repeatedly)$/;
+
+/** Titles of the tests of a source that run; a title in a table counts by its key `proves`, if a test's title is made of that. */
+function titlesOf(source: string): string[] {
+  const titles: string[] = [];
+  const tabled: string[] = [];
+  let usesTable = false;
+  const visit = (node: ts.Node): void => {
+    if (ts.isCallExpression(node) && MAKES_TESTS.test(node.expression.getText())) {
+      const title = node.arguments[0]?.getText() ?? "";
+      titles.push(title);
+      usesTable ||= /\$\{(\w+\.)?proves\b/.test(title);
+    }
+    if (ts.isPropertyAssignment(node) && node.name.getText() === "proves") tabled.push(node.initializer.getText());
+    ts.forEachChild(node, visit);
+  };
+  visit(ts.createSourceFile("a.ts", source, ts.ScriptTarget.Latest, true));
+  return [...titles, ...(usesTable ? tabled : [])];
+}
+
+test("every test that a cell names is in the test tree, in the title of one that is not skipped", (t) => {
+  const titles = readdirSync(TESTS, { recursive: true, encoding: "utf8" })
     .filter((file) => file.endsWith(".ts") && !file.endsWith("survival.test.ts"))
-    .map((file) => readFileSync(resolve(TESTS, file), "utf8"));
+    .map((file) => readFileSync(resolve(TESTS, file), "utf8"))
+    .filter((source) => /\[(survival|repair):/.test(source))
+    .flatMap(titlesOf);
   t.deepEqual(
-    NAMED.filter((id) => !sources.some((source) => source.includes(`[${id}]`))),
+    NAMED.filter((id) => !titles.some((title) => title.includes(`[${id}]`))),
     [],
     "these tests are missing",
   );
+});
+
+test("a test that is skipped, a comment, and a table of which no title is made are no test of a cell", (t) => {
+  const id = "[survival:disk]";
+  t.deepEqual(
+    titlesOf(`test.skip("a ${id}", f); test.serial.skip("b ${id}", f); test.todo("c ${id}"); // test("${id}")`),
+    [],
+  );
+  t.deepEqual(titlesOf(`const all = [{ proves: "${id}" }]; test("d", f)`), ['"d"']);
+  t.true(titlesOf(`const all = [{ proves: "${id}" }]; test.serial(\`\${one.proves} e\`, f)`).includes(`"${id}"`));
+  t.true(titlesOf(`test.serial("f ${id}", f)`).some((title) => title.includes(id)));
 });
 
 test("every verb that a cell names is one of the command line", (t) => {
