@@ -85,13 +85,12 @@ export async function init(document: LightningdDocument, surveys: Survey[], say:
   if (hasSqliteWallet(document)) await prepareMain(document);
   say("starting lightningd for the first time");
   await startLightningd({ progress: say });
-  const made = await waitForNode(document, say);
-  await writeIdentity(made);
-  return made;
+  return waitForNode(document, say);
 }
 
-/** After the witness has the node: from now on only its own copies may start it. */
+/** After the witness has the node, without which the gate refuses one that has an identity: from now on only its own copies may start it. */
 export async function finishInit(document: LightningdDocument, identity: Identity): Promise<void> {
+  if ((await readIdentity())?.node !== document.node) await writeIdentity(identity);
   if (!(await isUnfinished(document))) return;
   await forget(NODE_STATE.permission);
   await audit("first start finished", { node: document.node, nodeId: identity.nodeId });
