@@ -1,8 +1,14 @@
 import test from "ava";
 import type { ReplicaDocument } from "../../scripts/host/contract.ts";
 import type { Entry } from "../../scripts/host/read.ts";
-import { parseExports, pathAndParents, type SourceFacts, type TargetFacts } from "../../scripts/host/replica/facts.ts";
-import { writesReplica } from "../../scripts/host/replica/mount.ts";
+import {
+  parseExports,
+  pathAndParents,
+  type SourceFacts,
+  servesSftp,
+  type TargetFacts,
+} from "../../scripts/host/replica/facts.ts";
+import { sftpFault, writesReplica } from "../../scripts/host/replica/mount.ts";
 import { planReplica, replicaItems } from "../../scripts/host/replica/plan.ts";
 import { connectionsOf, lossOf } from "../../scripts/host/replica/watch.ts";
 import type { Refusal } from "../../scripts/host/stage.ts";
@@ -67,6 +73,7 @@ const newTarget = (): TargetFacts => ({
   ownVolume: true,
   key: undefined,
   sshdConfig: "Include /etc/ssh/sshd_config.d/*.conf\nUsePAM yes\n",
+  servesSftp: true,
   nfsServer: undefined,
   exports: [],
 });
@@ -211,6 +218,26 @@ test("refuses a chroot under a directory that others than root can write", (t) =
 
 test("refuses a host whose sshd doesn't read the folder of the drop-in", (t) => {
   t.is(codeOf({ ...newTarget(), sshdConfig: "#Include /etc/ssh/sshd_config.d/*.conf\n" }, TARGET), "replica-sshd");
+});
+
+test("refuses a host whose sshd serves no SFTP, before anything is changed", (t) => {
+  t.is(codeOf({ ...newTarget(), servesSftp: false }, TARGET), "replica-sftp");
+  t.is(codeOf({ ...newTarget(), servesSftp: undefined }, TARGET), "none");
+  t.is(codeOf({ ...newTarget(), servesSftp: false }, NFS_TARGET), "none");
+  t.true(servesSftp({ status: 0, stdout: "port 22\nsubsystem sftp internal-sftp\n" }));
+  t.false(servesSftp({ status: 0, stdout: "port 22\n#subsystem sftp internal-sftp\n" }));
+  t.is(servesSftp({ status: 255, stdout: "" }), undefined);
+});
+
+test("an SFTP server that does not offer fsync is in the way of the mount", (t) => {
+  const answered = (stdout: string, status = 0) => ({
+    status,
+    stdout,
+    stderr: status === 0 ? "" : "Permission denied",
+  });
+  t.is(sftpFault(answered("\0\0\0\x40\x02\0\0\0\x03fsync@openssh.com\0\0\0\x011")), undefined);
+  t.regex(sftpFault(answered("\0\0\0\x05\x02\0\0\0\x03")) ?? "", /does not offer fsync@openssh\.com/);
+  t.is(sftpFault(answered("", 255)), "Permission denied");
 });
 
 test("over NFS the replica's host gets the account and its directory, and the export once the account has its numbers", (t) => {

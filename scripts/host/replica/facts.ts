@@ -16,6 +16,7 @@ import {
 } from "../../../templates/replica.ts";
 import { readBroughtKey } from "../brought-key.ts";
 import type { ReplicaDocument } from "../contract.ts";
+import { type Ran, run } from "../process.ts";
 import {
   accountIds,
   type Entry,
@@ -45,6 +46,11 @@ export function parseExports(etab: string): Export[] {
   });
 }
 
+/** From sshd's effective config, as `sshd -T` prints it. */
+export function servesSftp({ status, stdout }: Pick<Ran, "status" | "stdout">): boolean | undefined {
+  return status === 0 ? /^subsystem sftp /m.test(stdout) : undefined;
+}
+
 export interface TargetFacts {
   role: "target";
   account: Account | undefined;
@@ -57,6 +63,8 @@ export interface TargetFacts {
   key: string | undefined;
   /** sshd's main config, which has to include the folder of the drop-in. */
   sshdConfig: string;
+  /** sshd answers requests for SFTP (sshd_config(5), "Subsystem"); undefined if sshd does not say what it does. */
+  servesSftp: boolean | undefined;
   nfsServer: Unit | undefined;
   /** What the NFS server lets be mounted now, and by whom. */
   exports: Export[];
@@ -107,6 +115,7 @@ async function readTarget(document: ReplicaDocument): Promise<TargetFacts> {
     ancestors,
     ownVolume: (await stat(deepest)).dev !== (await stat("/")).dev,
     sshdConfig: (await readText("/etc/ssh/sshd_config")) ?? "",
+    servesSftp: servesSftp(await run("/usr/sbin/sshd", ["-T"])),
     nfsServer: units.get(NFS_SERVER),
     exports: parseExports((await readText("/var/lib/nfs/etab")) ?? ""),
   };

@@ -6,7 +6,7 @@ import { REPLICA_MOUNT_TYPES, REPLICA_SSH_CONFIG, REPLICA_UNIT } from "../../../
 import { LIGHTNINGD, type ReplicaDocument } from "../contract.ts";
 import { startLightningd, stopLightningd } from "../lightningd/service.ts";
 import { isUp, readUnitState } from "../lightningd/unit.ts";
-import { must, run } from "../process.ts";
+import { must, type Ran, run } from "../process.ts";
 import { mountAt, readMounts, readUnits } from "../read.ts";
 import type { ApplyContext } from "../stage.ts";
 
@@ -26,15 +26,34 @@ async function isMounted(directory: string, way: Way): Promise<boolean> {
 }
 
 /** What ssh and mount.nfs say when no further try can help. */
-const FINAL = /Permission denied|Host key verification failed|access denied by server/;
+const FINAL = /Permission denied|Host key verification failed|access denied by server|fsync@openssh\.com/;
+
+/** SSH_FXP_INIT of SFTP's version 3: length 5, type 1, version (draft-ietf-secsh-filexfer-02, "Protocol Initialization"). */
+const SFTP_HELLO = "\0\0\0\x05\x01\0\0\0\x03";
+
+/** What is in the way of a mount over SFTP: ssh's words, or an SFTP server without fsync; undefined if nothing is. Pure. */
+export function sftpFault({ status, stdout, stderr }: Ran): string | undefined {
+  // The answer names the server's extensions in plain text.
+  if (stdout.includes("fsync@openssh.com")) return undefined;
+  if (status !== 0 || stdout === "") return stderr.trim() || `ssh ended with status ${status}`;
+  return "its SFTP server does not offer fsync@openssh.com: sshfs would drop every fsync without a word, and a power cut there acknowledged commits";
+}
+
+async function probeSftp(): Promise<string | undefined> {
+  return sftpFault(await run("ssh", ["-F", REPLICA_SSH_CONFIG, "-s", "replica", "sftp"], { input: SFTP_HELLO }));
+}
+
+/** Before every mount over SFTP. A host that does not answer is sshfs's to find. @throws if the server drops fsync */
+export async function requireFsync(): Promise<void> {
+  const fault = await probeSftp();
+  if (fault?.includes("fsync@openssh.com"))
+    throw new Error(`the replica is not mounted: ${fault}\n  to do: ${CURES.sshfs}`);
+}
 
 /** What is in the way of the mount, in the words of the program that makes it; undefined if it says nothing. */
 const PROBES: Record<Way, (since: Date) => Promise<string | undefined>> = {
   /** sshfs keeps to itself what ssh says. */
-  async sshfs() {
-    const { status, stderr } = await run("ssh", ["-F", REPLICA_SSH_CONFIG, "-s", "replica", "sftp"]);
-    return status === 0 ? undefined : stderr.trim() || `ssh ended with status ${status}`;
-  },
+  sshfs: probeSftp,
   async nfs(since) {
     const seconds = Math.floor(since.getTime() / 1000);
     const args = ["--unit", REPLICA_UNIT, "--since", `@${seconds}`, "--output", "cat", "--no-pager", "--quiet"];
@@ -46,7 +65,8 @@ const PROBES: Record<Way, (since: Date) => Promise<string | undefined>> = {
 const CURES: Record<Way, string> = {
   sshfs:
     "see that the replica's host is up, that its host key is the declared one, and that it knows this host's key " +
-    "(replica-key here, replica-authorize there; pulumi up does both); then run this again",
+    "(replica-key here, replica-authorize there; pulumi up does both), and that it serves SFTP by OpenSSH's internal-sftp, with no request " +
+    "denied; then run this again",
   nfs:
     "see that the replica's host is up, that its volume is mounted, that TCP port 2049 is open to this host, and that this host " +
     "comes to it from its declared peerAddress ('exportfs -v' there names the one that is let in); then run this again",

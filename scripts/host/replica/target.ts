@@ -52,7 +52,10 @@ export function planTarget(facts: TargetFacts, document: ReplicaDocument): Actio
   refuseRootDisk(facts, document, account);
   refuseAncestors(facts, account);
   if (overNfs) refuseStrangersExport(facts, document, exportOf(document));
-  else refuseSshdWithoutInclude(facts);
+  else {
+    refuseSshdWithoutInclude(facts);
+    refuseSshdWithoutSftp(facts);
+  }
   const entry = (path: string) => facts.entries.get(path);
   return [
     ...planAccount(facts, account),
@@ -192,6 +195,18 @@ function refuseSshdWithoutInclude({ sshdConfig }: TargetFacts): void {
     received: "/etc/ssh/sshd_config without 'Include /etc/ssh/sshd_config.d/*.conf'",
     why: "the account of the replica would not be confined to its directory",
     fix: "put that line at the top of /etc/ssh/sshd_config, as the distribution has it",
+  });
+}
+
+/** "internal-sftp" as a forced command is only reached by a request that sshd takes. */
+function refuseSshdWithoutSftp({ servesSftp }: TargetFacts): void {
+  if (servesSftp !== false) return;
+  throw new Refusal({
+    code: "replica-sftp",
+    what: "this host's sshd serves no SFTP",
+    received: "no 'subsystem sftp' in what sshd -T prints",
+    why: "the replica is written over SFTP, so it could never be mounted",
+    fix: "put 'Subsystem sftp internal-sftp' into /etc/ssh/sshd_config and reload sshd",
   });
 }
 
