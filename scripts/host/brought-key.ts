@@ -17,7 +17,7 @@ export async function readBroughtKey(name: string): Promise<string | undefined> 
   return publicKeyOf((await readText(fileOf(name))) ?? "");
 }
 
-/** Written before the authorized_keys file, so that a kill between the two is seen as drift and finished by the next apply. */
+/** Written last, after the authorized_keys file and the end of the former key's sessions: until then bringing the key is not done. */
 export async function recordBroughtKey(name: string, key: string): Promise<void> {
   if ((await readBroughtKey(name)) === key) return;
   await ensureOwnDirectory(STATE_DIRECTORY);

@@ -143,6 +143,14 @@ test.serial("refuses a chroot under a directory that others can write", async (t
   t.regex(await refusal(vault, target("/srv/vault/open/alice")), /replica-chroot[\s\S]*\/srv\/vault\/open[\s\S]*0777/);
 });
 
+test.serial("refuses a host whose sshd serves no SFTP, and makes nothing", async (t) => {
+  await vault.must("sed", "--in-place=.kept", "s/^Subsystem/#&/", "/etc/ssh/sshd_config");
+  const before = await vault.fingerprint("/srv/vault");
+  t.regex(await refusal(vault, target()), /replica-sftp/);
+  t.is(await vault.fingerprint("/srv/vault"), before);
+  await vault.must("mv", "/etc/ssh/sshd_config.kept", "/etc/ssh/sshd_config");
+});
+
 test.serial("the replica's host is set up, and a second apply changes nothing", async (t) => {
   await vault.apply(target());
   const before = await vault.fingerprint("/srv/vault");
@@ -227,6 +235,40 @@ test.serial("each commit is an fsync on the replica's host", async (t) => {
   const synced = Number(await vault.must("grep", "--count", "fsync(.*= 0", "/tmp/trace"));
   t.true(synced >= 20, `${synced} fsyncs for 20 commits`);
 });
+
+test.serial("refuses every mount from an SFTP server that would drop fsync", async (t) => {
+  const dropIn = `/etc/ssh/sshd_config.d/${ACCOUNT}.conf`;
+  await vault.must("sed", "--in-place", "s/internal-sftp$/& -P fsync/", dropIn);
+  await vault.must("systemctl", "reload", "ssh.service");
+  await alice.must("systemctl", "stop", "twofold-replica.service");
+  const { status, stderr } = await alice.program(["apply", "replica", "machine"], await source());
+  t.is(status, 1);
+  t.regex(stderr, /was not mounted[\s\S]*does not offer fsync@openssh\.com/);
+  t.false(await hasMount());
+  await vault.must("sed", "--in-place", "s/ -P fsync$//", dropIn);
+  await vault.must("systemctl", "reload", "ssh.service");
+  await alice.apply(await source());
+  t.true(await mounted());
+});
+
+test.serial(
+  "a former key's session ends when another key takes its place, and the same key brought again ends none",
+  async (t) => {
+    const authorize = (key: string) => vault.program(["replica-authorize", ACCOUNT, "alice"], key);
+    const session = () => vault.must("pgrep", "--full", "internal-sftp");
+    const key = (await alice.program(["replica-key", "alice"])).stdout;
+    const before = await session();
+    t.is((await authorize(key)).status, 0);
+    t.is(await session(), before);
+    await alice.must("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", "/root/other");
+    const other = await authorize(await alice.must("cat", "/root/other.pub"));
+    t.is(other.status, 0, other.stderr);
+    t.regex(other.stderr, /1 session\(s\) with the former key were ended/);
+    await eventually("the mount is gone", 30, async () => !(await mounted()));
+    t.is((await authorize(key)).status, 0);
+    await eventually("the mount is back", 90, mounted);
+  },
+);
 
 test.serial(
   "a host that is gone is noticed within 30 seconds, the mount goes, nothing can be written in its place, and it comes back",

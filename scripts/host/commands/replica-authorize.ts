@@ -1,17 +1,19 @@
 import { authorizedKeysOf, renderAuthorizedReplica } from "../../../templates/replica.ts";
 import { publicKeyOf } from "../../../templates/witness.ts";
-import { recordBroughtKey } from "../brought-key.ts";
+import { readBroughtKey, recordBroughtKey } from "../brought-key.ts";
 import { type Command, expectArguments, readStdin, requireRoot } from "../command.ts";
 import { EXIT } from "../contract.ts";
 import { writeFileDurably } from "../files.ts";
 import { ROOT_FILE } from "../planning.ts";
 import { readText } from "../read.ts";
+import { endSessions } from "../sessions.ts";
 import { Refusal } from "../stage.ts";
 import { parsePasswd } from "../witness/facts.ts";
 
 export const replicaAuthorize: Command = {
   usage: "replica-authorize ACCOUNT NODE < PUBLIC-KEY",
-  summary: "let the host with this key write the node's replica here; any earlier key is let in no more",
+  summary:
+    "let the host with this key write the node's replica here; any earlier key is let in no more, and its sessions end",
   async run(args) {
     expectArguments(replicaAuthorize, args, 2);
     requireRoot();
@@ -27,7 +29,8 @@ export const replicaAuthorize: Command = {
         fix: "give what 'replica-key' prints on the node's host",
       });
     // The name becomes part of a path.
-    if (!/^[a-z][a-z0-9-]*$/.test(account) || !parsePasswd((await readText("/etc/passwd")) ?? "").has(account))
+    const uid = parsePasswd((await readText("/etc/passwd")) ?? "").get(account)?.uid;
+    if (!/^[a-z][a-z0-9-]*$/.test(account) || uid === undefined)
       throw new Refusal({
         code: "replica-account",
         what: `this host has no account for the replica of ${node}`,
@@ -35,10 +38,14 @@ export const replicaAuthorize: Command = {
         why: "the key would be let in nowhere",
         fix: "apply the replica stage of this host first",
       });
-    await recordBroughtKey(account, key);
     const line = renderAuthorizedReplica(node, key);
     const path = authorizedKeysOf(account);
     if ((await readText(path)) !== line) await writeFileDurably(path, line, ROOT_FILE);
+    if ((await readBroughtKey(account)) === key) return EXIT.ok;
+    // A former host that is only cut off from the operator would go on writing: two nodes with one replica.
+    const ended = await endSessions(uid);
+    if (ended > 0) console.error(`${ended} session(s) with the former key were ended`);
+    await recordBroughtKey(account, key);
     return EXIT.ok;
   },
 };

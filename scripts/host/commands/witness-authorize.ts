@@ -1,16 +1,18 @@
 import { authorizedWitness, publicKeyOf } from "../../../templates/witness.ts";
-import { recordBroughtKey } from "../brought-key.ts";
+import { readBroughtKey, recordBroughtKey } from "../brought-key.ts";
 import { type Command, expectArguments, readStdin, requireRoot } from "../command.ts";
 import { EXIT } from "../contract.ts";
 import { writeFileDurably } from "../files.ts";
 import { ROOT_FILE } from "../planning.ts";
 import { readAccounts, readEntry, readText } from "../read.ts";
+import { endSessions } from "../sessions.ts";
 import { Refusal } from "../stage.ts";
-import { authorizedKeys, peerHome, witnessKeyName } from "../witness/facts.ts";
+import { authorizedKeys, parsePasswd, peerHome, witnessKeyName } from "../witness/facts.ts";
 
 export const witnessAuthorize: Command = {
   usage: "witness-authorize NODE < PUBLIC-KEY",
-  summary: "let the host with this key ask for the node's mark and replica here; any earlier key is let in no more",
+  summary:
+    "let the host with this key ask for the node's mark and replica here; any earlier key is let in no more, and its sessions end",
   async run(args) {
     expectArguments(witnessAuthorize, args, 1);
     requireRoot();
@@ -33,10 +35,15 @@ export const witnessAuthorize: Command = {
         why: "the key would be let in nowhere",
         fix: "apply the witness stage of this host first",
       });
-    await recordBroughtKey(witnessKeyName(node), key);
     const line = authorizedWitness(node, key);
     const path = authorizedKeys(node);
     if ((await readText(path)) !== line) await writeFileDurably(path, line, ROOT_FILE);
+    if ((await readBroughtKey(witnessKeyName(node))) === key) return EXIT.ok;
+    // The account shares its number with the replica's where there is one, whose sessions have a key of their own.
+    const accounts = parsePasswd((await readText("/etc/passwd")) ?? "").values();
+    const own = [...accounts].find(({ home }) => home === peerHome(node));
+    if (own !== undefined) await endSessions(own.uid, ({ sftp }) => !sftp);
+    await recordBroughtKey(witnessKeyName(node), key);
     return EXIT.ok;
   },
 };

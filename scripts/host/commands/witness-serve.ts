@@ -1,8 +1,9 @@
 import { type Command, expectArguments, printJson, readStdin } from "../command.ts";
 import { EXIT, STATE_DIRECTORY } from "../contract.ts";
-import { peekReplica } from "../gate/peek.ts";
+import { type Peek, peekReplica } from "../gate/peek.ts";
 import { readText } from "../read.ts";
 import { parseDocumentText } from "../schema.ts";
+import { sessionsOf } from "../sessions.ts";
 import { Refusal } from "../stage.ts";
 import { parseMark } from "../witness/mark.ts";
 import type { PeerRequest } from "../witness/peer.ts";
@@ -41,7 +42,12 @@ const ANSWERS: Record<PeerRequest, (node: string, input: unknown) => Promise<unk
       throw error;
     }
   },
-  peek: async (node, input) => peekReplica(await replicaOf(node), input),
+  async peek(node, input) {
+    const peek = await peekReplica(await replicaOf(node), input);
+    // The account shares its number with the replica's.
+    const sessions = await sessionsOf(process.getuid?.() ?? -1);
+    return { ...peek, sessions: sessions.filter(({ sftp }) => sftp).length } satisfies Peek;
+  },
 };
 
 export const witnessServe: Command = {

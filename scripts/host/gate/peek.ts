@@ -22,6 +22,11 @@ export interface Peek {
   fingerprint: Fingerprint | undefined;
   /** SHA-256 in hexadecimal digits, if it was asked for and the file is closed. */
   digest?: string;
+  /**
+   * SFTP sessions of the replica's account, of which the node's own mount is one. Sessions and not open files: what a process of another session
+   * has open is shown to root alone.
+   */
+  sessions?: number;
 }
 
 /** What the node's host asks for. `closed`: the file as a clean stop left it, which needs no check if it is still that. */
@@ -68,9 +73,14 @@ export async function sha256Of(path: string): Promise<string> {
 
 /** Reads an answer that came over the network. @throws if it is not one */
 export function parsePeek(value: unknown): Peek {
-  const { copy, fingerprint, digest } = record(value, "the answer");
+  const { copy, fingerprint, digest, sessions } = record(value, "the answer");
   const print = fingerprint === undefined ? undefined : parseFingerprint(fingerprint);
-  return { copy: parseCopy(copy), fingerprint: print, ...(typeof digest === "string" ? { digest } : {}) };
+  return {
+    copy: parseCopy(copy),
+    fingerprint: print,
+    ...(typeof digest === "string" ? { digest } : {}),
+    ...(typeof sessions === "number" ? { sessions } : {}),
+  };
 }
 
 function parseCopy(copy: unknown): CopyState {
