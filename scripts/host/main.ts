@@ -21,6 +21,7 @@ import { replicaBeforeMount } from "./commands/replica-before-mount.ts";
 import { replicaKey } from "./commands/replica-key.ts";
 import { replicaWatch } from "./commands/replica-watch.ts";
 import { restore } from "./commands/restore.ts";
+import { resume } from "./commands/resume.ts";
 import { resync } from "./commands/resync.ts";
 import { status } from "./commands/status.ts";
 import { stop } from "./commands/stop.ts";
@@ -68,6 +69,7 @@ const COMMANDS: Record<string, Command> = {
   "witness-replace": witnessReplace,
   restore,
   resync,
+  resume,
   degrade,
   "repair-work": repairWork,
   "witness-serve": witnessServe,

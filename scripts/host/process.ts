@@ -13,7 +13,7 @@ export interface RunOptions {
   /** Added to the environment. */
   env?: Record<string, string>;
   /** Called with each line of stdout and stderr as it comes. */
-  onLine?: (line: string) => void;
+  onLine?: (line: string, stream: "stdout" | "stderr") => void;
   /** Ends the program (SIGTERM). */
   signal?: AbortSignal;
 }
@@ -49,10 +49,10 @@ export function run(command: string, args: readonly string[], options: RunOption
         if (options.onLine === undefined) return;
         const lines = (line + chunk).split(/\r?\n|\r/);
         line = lines.pop() ?? "";
-        for (const each of lines) options.onLine(each);
+        for (const each of lines) options.onLine(each, stream);
       });
       child[stream].on("end", () => {
-        if (line !== "") options.onLine?.(line);
+        if (line !== "") options.onLine?.(line, stream);
       });
     }
     child.on("error", (error) => resolve({ status: 127, stdout: ran.stdout, stderr: error.message }));

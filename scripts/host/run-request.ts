@@ -9,11 +9,16 @@ import { createHash, randomBytes } from "node:crypto";
 import { open, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
+import { printJson } from "./command.ts";
 import { EXIT, RUNTIME_DIRECTORY, type StageDocument } from "./contract.ts";
 import { ensureOwnDirectory, writeFileDurably } from "./files.ts";
 import { canonicalJson } from "./json.ts";
 import { must } from "./process.ts";
 import { readText } from "./read.ts";
+import type { RecoveryTask } from "./recovery/tasks.ts";
+
+/** What a run does: documents that are applied, or a repair of the node's copies. */
+export type RunTask = { documents: StageDocument[] } | { recovery: RecoveryTask };
 
 export interface RunRequest {
   id: string;
@@ -21,7 +26,7 @@ export interface RunRequest {
   digest: string;
   /** What the run is, in a word or two: "storage", "repair". */
   title: string;
-  documents: StageDocument[];
+  task: RunTask;
 }
 
 /** Which run holds the lock. */
@@ -38,6 +43,8 @@ interface RunResult {
   status: number;
   /** What the operator is told, if it failed. */
   error?: string;
+  /** What a repair says of what it did. */
+  report?: unknown;
 }
 
 export const LOCK = join(RUNTIME_DIRECTORY, "lock");
@@ -92,19 +99,19 @@ async function forgetOldRuns(): Promise<void> {
   }
 }
 
-/** Hands documents to a run, or finds the run that is at the very same work, and returns its ID. */
-async function startRun(title: string, documents: StageDocument[]): Promise<string> {
+/** Hands a task to a run, or finds the run that is at the very same work, and returns its ID. */
+async function startRun(title: string, task: RunTask, say: (line: string) => void): Promise<string> {
   const program = process.argv[1] ?? "";
-  const digest = createHash("sha256").update(canonicalJson({ program, title, documents })).digest("hex");
+  const digest = createHash("sha256").update(canonicalJson({ program, title, task })).digest("hex");
   const holder = await currentHolder();
   if (holder?.digest === digest) {
-    console.log(`following the run of ${title} that is already at it since ${holder.since}`);
+    say(`following the run of ${title} that is already at it since ${holder.since}`);
     return holder.id;
   }
   await ensureOwnDirectory(RUNTIME_DIRECTORY);
   await forgetOldRuns();
   const id = `${new Date().toISOString().replace(/\D/g, "")}-${title}-${randomBytes(3).toString("hex")}`;
-  const request: RunRequest = { id, digest, title, documents };
+  const request: RunRequest = { id, digest, title, task };
   await writeFileDurably(requestFile(id), canonicalJson(request), ROOT_ONLY);
   await must("systemd-run", [
     ...["--quiet", "--collect", "--unit", unitOf(id), "--service-type=exec"],
@@ -117,7 +124,7 @@ async function startRun(title: string, documents: StageDocument[]): Promise<stri
 }
 
 /** Prints what is new in a log, from `offset` on, and returns the new offset. */
-async function printFrom(path: string, offset: number): Promise<number> {
+async function printFrom(path: string, offset: number, output: NodeJS.WriteStream): Promise<number> {
   let file: Awaited<ReturnType<typeof open>>;
   try {
     file = await open(path, "r");
@@ -128,7 +135,7 @@ async function printFrom(path: string, offset: number): Promise<number> {
     const { size } = await file.stat();
     if (size <= offset) return offset;
     const { buffer, bytesRead } = await file.read({ buffer: Buffer.alloc(size - offset), position: offset });
-    process.stdout.write(buffer.subarray(0, bytesRead));
+    output.write(buffer.subarray(0, bytesRead));
     return offset + bytesRead;
   } finally {
     await file.close();
@@ -144,35 +151,31 @@ async function describeWait(id: string): Promise<string | undefined> {
 }
 
 /**
- * Follows a run to its end and returns its exit status.
+ * Follows a run to its end, its log on `output`, and returns how it ended.
  * The log and the result are looked at 20 times a second (two stat calls); systemd is asked once a second.
  */
-async function followRun(id: string): Promise<number> {
+async function followRun(id: string, output: NodeJS.WriteStream): Promise<RunResult> {
   let offset = 0;
   let askedAt = 0;
   let saidAt = 0;
   for (;;) {
     const result = await readJson<RunResult>(resultFile(id));
-    offset = await printFrom(logFile(id), offset);
-    if (result !== undefined) {
-      if (result.error !== undefined) console.error(result.error);
-      return result.status;
-    }
+    offset = await printFrom(logFile(id), offset, output);
+    if (result !== undefined) return result;
     if (Date.now() - askedAt > 1000) {
       askedAt = Date.now();
       if (!(await isRunning(id)) && (await readText(resultFile(id))) === undefined) {
-        await printFrom(logFile(id), offset);
-        console.error(
+        await printFrom(logFile(id), offset, output);
+        const error =
           `the run ${id} ended without a result: it was killed, or the host shut down\n` +
-            "  to do: run this again; it goes on from what it finds",
-        );
-        return EXIT.failed;
+          "  to do: run this again; it goes on from what it finds";
+        return { status: EXIT.failed, error };
       }
       if (offset === 0 && Date.now() - saidAt > 10_000) {
         const waiting = await describeWait(id);
         if (waiting !== undefined) {
           saidAt = Date.now();
-          console.log(waiting);
+          output.write(`${waiting}\n`);
         }
       }
     }
@@ -180,9 +183,23 @@ async function followRun(id: string): Promise<number> {
   }
 }
 
-/** Carries out documents under the host lock and returns the exit status of the run. */
-export async function runUnderLock(title: string, documents: StageDocument[]): Promise<number> {
+/** Carries out a task under the host lock, with the run's log on `output`; the end is told by the caller. */
+async function runUnderLock(title: string, task: RunTask, output: NodeJS.WriteStream): Promise<RunResult> {
   // The follower may go at any time; the run doesn't notice.
-  process.stdout.on("error", () => process.exit(EXIT.failed));
-  return followRun(await startRun(title, documents));
+  for (const stream of [process.stdout, process.stderr]) stream.on("error", () => process.exit(EXIT.failed));
+  const result = await followRun(await startRun(title, task, (line) => output.write(`${line}\n`)), output);
+  if (result.error !== undefined) console.error(result.error);
+  return result;
+}
+
+/** Applies documents under the host lock and returns the exit status of the run. */
+export async function applyUnderLock(title: string, documents: StageDocument[]): Promise<number> {
+  return (await runUnderLock(title, { documents }, process.stdout)).status;
+}
+
+/** Repairs under the host lock: progress goes to stderr, the report as one line of JSON to stdout. Returns the exit status of the run. */
+export async function recoverUnderLock(recovery: RecoveryTask): Promise<number> {
+  const { status, report } = await runUnderLock(recovery.verb, { recovery }, process.stderr);
+  if (report !== undefined) printJson(report);
+  return status;
 }

@@ -140,8 +140,10 @@ export function buildProgram(exitWith: (status: number) => void): Command {
   verb(
     "degrade",
     "let the node go on for a while without its replica or a witness",
-    "Ends by itself after --for, or with 'degrade end', which copies main to the replica and compares. Until then it is an " +
-      "alert, which is repeated. The survival table does not hold in the meantime.",
+    "For as long as --for says, the node may start and run without it; that is an alert, which is repeated, and the survival " +
+      "table does not hold. When the time is over a node that runs goes on running on one copy, and a louder alert says so; " +
+      "its next start waits for what is missing. Only 'degrade end' ends it: it stops the node, copies main to the replica, " +
+      "compares the two and starts the node again.",
   )
     .addArgument(new Argument("<what>", "what is missing, or end").choices(["replica", "witness", "end"]))
     .option("--for <time>", "how long at most, e.g. 24h or 2d")
@@ -160,14 +162,19 @@ export function buildProgram(exitWith: (status: number) => void): Command {
     "witness",
     "make the rollback witness anew from the copies",
     "For a witness that was lost, and for a wallet that was brought here from elsewhere. Stops the node, compares all copies, " +
-      "sets the mark on every host that keeps one, and writes down why.",
+      "sets the mark on every host that keeps one, and writes down why. Then a node that ran is started again.",
   )
     .addArgument(new Argument("<what>", "what to do").choices(["rebuild"]))
     .requiredOption(...reason)
     .option("--lower-to <version>", "accept the loss that the refusal named: main's data_version")
+    .option("--replace-node <id...>", "give up the marks of another node, which the refusal named by its id")
     .option(...json)
-    .action(async (_what: string, options: { json?: true; reason: string; lowerTo?: string }, command: Command) =>
-      exitWith(await (await import("./witness.ts")).rebuildWitness({ ...options, ...choiceOf(command) })),
+    .action(
+      async (
+        _what: string,
+        options: { json?: true; reason: string; lowerTo?: string; replaceNode?: string[] },
+        command: Command,
+      ) => exitWith(await (await import("./witness.ts")).rebuildWitness({ ...options, ...choiceOf(command) })),
     );
 
   verb(

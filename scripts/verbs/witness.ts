@@ -1,6 +1,6 @@
 /** `./twofold witness rebuild`: the mark made anew from the copies, on the node's host and on every other that keeps one. */
-import type { RebuildReport } from "../host/commands/witness-rebuild.ts";
 import { EXIT } from "../host/contract.ts";
+import type { RebuildReport } from "../host/recovery/tasks.ts";
 import { callHost, unexpected } from "./ask.ts";
 import { type LoadedStack, loadStack } from "./load.ts";
 import type { StackChoice } from "./locate.ts";
@@ -8,22 +8,27 @@ import { reportText, runOnNode } from "./recover.ts";
 import type { Host } from "./ssh.ts";
 
 export async function rebuildWitness(
-  options: StackChoice & { json?: true; reason: string; lowerTo?: string },
+  options: StackChoice & { json?: true; reason: string; lowerTo?: string; replaceNode?: string[] },
 ): Promise<number> {
   const stack = loadStack(options);
-  const lowerTo = options.lowerTo === undefined ? [] : ["--lower-to", options.lowerTo];
-  const rebuilt = await runOnNode(stack, ["witness-rebuild", "--reason", options.reason, ...lowerTo]);
+  const accepted = [
+    ...(options.lowerTo === undefined ? [] : ["--lower-to", options.lowerTo]),
+    ...(options.replaceNode ?? []).flatMap((id) => ["--replace-node", id]),
+  ];
+  const rebuilt = await runOnNode(stack, ["witness-rebuild", "--reason", options.reason, ...accepted]);
   if (rebuilt.report === undefined) {
     return rebuilt.status;
   }
-  const { mark } = rebuilt.report as unknown as RebuildReport;
-  const failures = await Promise.all(keepers(stack).map(async (host) => replaceMark(host, mark, lowerTo)));
+  const { mark, stopped } = rebuilt.report as unknown as RebuildReport;
+  const failures = await Promise.all(keepers(stack).map(async (host) => replaceMark(host, mark, accepted)));
   process.stdout.write(options.json ? `${JSON.stringify({ mark })}\n` : reportText({ ...mark }));
   const failed = failures.filter((error) => error !== undefined);
   for (const error of failed) {
     process.stderr.write(`${error}\n`);
   }
-  return failed.length > 0 ? EXIT.failed : EXIT.ok;
+  // Only now: with an old mark on another host the gate would refuse the node. A host that was not reached is the gate's to judge.
+  const { status } = stopped ? await runOnNode(stack, ["resume"]) : { status: EXIT.ok };
+  return failed.length > 0 ? EXIT.failed : status;
 }
 
 /** Hosts other than the node's that keep a mark of the node. */
@@ -41,8 +46,8 @@ function keepers(stack: LoadedStack): Host[] {
 }
 
 /** @returns what went wrong, undefined if nothing did: one host that is down must not keep the others from their mark. */
-async function replaceMark(host: Host, mark: RebuildReport["mark"], lowerTo: string[]): Promise<string | undefined> {
-  const words = ["witness-replace", ...lowerTo];
+async function replaceMark(host: Host, mark: RebuildReport["mark"], accepted: string[]): Promise<string | undefined> {
+  const words = ["witness-replace", ...accepted];
   try {
     const result = await callHost(host, words, { input: JSON.stringify(mark) });
     return result.status === EXIT.ok ? undefined : unexpected(host, words, result).message;

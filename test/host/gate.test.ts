@@ -95,6 +95,17 @@ test.serial("refuses init while another host has not answered, or has something 
   await pair.vault.must("rm", REPLICA_ON_VAULT);
 });
 
+test.serial("an init that is cut short before the witness has its mark leaves a node that starts again", async (t) => {
+  const marks = "/var/lib/twofold/witness/alice";
+  const survey = JSON.parse(succeeded(await pair.vault.program(["init-survey", "vault", "alice"])));
+  await pair.alice.must("chown", "root:", marks);
+  const cut = await pair.alice.program(["init"], [survey]);
+  t.not(cut.status, 0, "the mark was written, so this proves nothing");
+  await pair.alice.must("chown", "bitcoin:", marks);
+  await pair.alice.must("systemctl", "kill", "--signal=KILL", "lightningd.service");
+  await answers(pair, 60);
+});
+
 test.serial(
   "init starts the node with both copies in the declared journal mode, and the witness knows it",
   async (t) => {
@@ -398,6 +409,66 @@ test.serial("a lost witness is refused, and rebuilt from all copies with a reaso
   await start(pair, "answers");
 });
 
+const REBUILD = ["witness-rebuild", "--reason", "another node's mark lies there"];
+
+test.serial("a rebuild of a running node starts it only when the other hosts have the mark too", async (t) => {
+  const file = "/var/lib/twofold/witness/alice/mark.json";
+  const other = `02${"ab".repeat(32)}`;
+  const right = await pair.vault.must("cat", file);
+  const wrong = JSON.stringify({ ...JSON.parse(right), nodeId: other });
+  await pair.vault.must("sh", "-euc", 'echo "$1" > "$2"', "sh", wrong, file);
+  const unnamed = await pair.alice.program(REBUILD);
+  t.is(unnamed.status, 3);
+  t.regex(unnamed.stderr, new RegExp(`REBUILD-MARK-OTHER-NODE.*--replace-node ${other}`, "s"));
+  // The gate refuses it now, for the mark that is still there.
+  t.regex(unnamed.stderr, /WITNESS_OTHER_NODE/);
+  await pair.vault.must("sh", "-euc", 'echo "$1" > "$2"', "sh", right, file);
+  await start(pair, "answers");
+
+  await pair.vault.must("sh", "-euc", 'echo "$1" > "$2"', "sh", wrong, file);
+  const accepted = ["--replace-node", other];
+  const { mark, stopped } = JSON.parse(succeeded(await pair.alice.program([...REBUILD, ...accepted])));
+  t.true(stopped);
+  t.is((await pair.alice.exec(["systemctl", "is-active", "lightningd.service"])).stdout.trim(), "inactive");
+  t.is((await pair.vault.program(["witness-replace"], mark)).status, 3);
+  succeeded(await pair.vault.program(["witness-replace", ...accepted], mark));
+  succeeded(await pair.alice.program(["resume"]));
+  await answers(pair);
+  await stop(pair);
+  t.regex(await pair.alice.must("stat", "--format=%U %a", file), /^bitcoin 600$/);
+  succeeded(await pair.alice.program(["resume"]));
+  t.is((await pair.alice.exec(["systemctl", "is-active", "lightningd.service"])).stdout.trim(), "inactive");
+  await start(pair, "answers");
+});
+
+test.serial("a repair whose watcher is gone is finished: audited, compared, and the node runs again", async (t) => {
+  const reason = "nobody is left to watch";
+  const audit = async () => await pair.alice.must("cat", "/var/lib/twofold/node/audit.log");
+  t.false((await audit()).includes(reason));
+  const before = await pair.alice.must("systemctl", "show", "--value", "--property=InvocationID", "lightningd.service");
+  // The pipe closes after the first line, as that of a connection that died.
+  const resync = 'node /usr/local/lib/twofold/current resync replica --reason "$1" 2>&1 | head --lines=1';
+  await pair.alice.must("sh", "-c", resync, "sh", reason);
+  await eventually("the repair is in the audit", 60, async () => (await audit()).includes(reason));
+  await answers(pair, 60);
+  const after = await pair.alice.must("systemctl", "show", "--value", "--property=InvocationID", "lightningd.service");
+  t.not(after, before);
+});
+
+test.serial("a replica's volume without room is found before the node is stopped for its copy", async (t) => {
+  const unit = () => pair.alice.must("systemctl", "show", "--value", "--property=InvocationID", "lightningd.service");
+  const before = await unit();
+  const filler = "/srv/replicas/filler";
+  const free = Number(await pair.vault.must("stat", "--file-system", "--format=%a", "/srv/replicas"));
+  const block = Number(await pair.vault.must("stat", "--file-system", "--format=%S", "/srv/replicas"));
+  await pair.vault.must("fallocate", `--length=${free * block - 12 * 2 ** 20}`, filler);
+  const { status, stderr } = await pair.alice.program(["resync", "replica", "--reason", "there is no room"]);
+  await pair.vault.must("rm", filler);
+  t.is(status, 3);
+  t.regex(stderr, /RECOVERY-NO-ROOM/);
+  t.is(await unit(), before);
+});
+
 /** What a clock that is off does is made for the gate and for lightningd alone: a container shares the machine's clock. */
 const FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
 async function setClock(offset: string | undefined): Promise<void> {
@@ -506,12 +577,24 @@ test.serial(
         "the vault is paused by a test",
       ]);
       t.is(degraded.status, 0, degraded.stderr);
+      const witness = ["degrade", "witness", "--for", "1h", "--reason", "its witness is paused too"];
+      const other = await pair.alice.program(witness);
+      t.is(other.status, 3);
+      t.regex(other.stderr, /DEGRADE-REPLICA-FIRST/);
       await answers(pair, 120);
       await invoices(3);
     } finally {
       execFileSync("docker", ["unpause", pair.vault.container]);
     }
     await provision(pair);
+    await answers(pair, 60);
+    const inTheWay = `${dirname(REPLICA_ON_VAULT)}/.lightningd.sqlite3.twofold-part`;
+    await pair.vault.must("mkdir", inTheWay);
+    const failed = await pair.alice.program(["degrade", "end"]);
+    t.is(failed.status, 1, failed.stderr);
+    await answers(pair, 60);
+    t.is((await gate(pair)).decision.code, "DEGRADED", "the mode is over though the copies were not compared");
+    await pair.vault.must("rmdir", inTheWay);
     const { status, stderr } = await pair.alice.program(["degrade", "end"]);
     t.is(status, 0, stderr);
     const { decision } = await gate(pair);

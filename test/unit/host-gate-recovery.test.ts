@@ -1,19 +1,36 @@
 import { createHash } from "node:crypto";
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statfsSync,
+  truncateSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import test, { type ExecutionContext } from "ava";
-import { mayReplaceMark } from "../../scripts/host/commands/witness-replace.ts";
 import { readCopy } from "../../scripts/host/gate/copy.ts";
 import type { Observed } from "../../scripts/host/gate/observed.ts";
 import { requireReason } from "../../scripts/host/recovery/arguments.ts";
-import { mayRebuildWitness, mayRestoreReplica, mayResyncReplica } from "../../scripts/host/recovery/decide.ts";
+import {
+  type Accepted,
+  mayRebuildWitness,
+  mayReplaceMark,
+  mayRestoreReplica,
+  mayResyncReplica,
+  nobodyElseReaches,
+} from "../../scripts/host/recovery/decide.ts";
 import { parseDuration } from "../../scripts/host/recovery/degraded.ts";
 import { copyWallet } from "../../scripts/host/recovery/files.ts";
+import { requireRoom } from "../../scripts/host/recovery/room.ts";
 import type { StoredMark } from "../../scripts/host/witness/store.ts";
 import {
   absent,
+  blank,
   damaged,
   mark,
   mixed,
@@ -28,6 +45,9 @@ import {
   wallet,
 } from "../fixtures/gate/observed.ts";
 
+const NOTHING: Accepted = { replaceNodes: [] };
+const lowerTo = (version: number): Accepted => ({ lowerTo: version, replaceNodes: [] });
+const replaceNode = (...replaceNodes: string[]): Accepted => ({ replaceNodes });
 const silent = { host: "third", state: "unreachable", why: "no answer" } as const;
 
 test("a replica that is newer than main, or whose main is gone or damaged, may take its place", (t) => {
@@ -76,6 +96,11 @@ test("a witness that is dead keeps no replica from being restored once an operat
   });
 });
 
+test("refuses to restore a replica to which somebody else is logged in", (t) => {
+  t.throws(() => nobodyElseReaches("vault", 2), { message: /RESTORE-REPLICA-IN-USE.*vault.*2 SFTP sessions/s });
+  for (const sessions of [0, 1]) t.notThrows(() => nobodyElseReaches("vault", sessions));
+});
+
 test("main may be copied over a replica that is missing, damaged, older or another node's", (t) => {
   for (const replica of [absent, damaged, mixed, unreadable, wallet(5), wallet(500, { nodeId: OTHER_ID })])
     t.is(mayResyncReplica(observed({ replica })).version, 100);
@@ -99,39 +124,56 @@ for (const [title, seen, message] of RESYNC)
 
 test("a lost witness is made from main, and a wallet that was brought here is taken on", (t) => {
   const lost = observed({ witnesses: [{ host: "vault", state: "missing" }], identity: undefined });
-  t.deepEqual(mayRebuildWitness(lost, undefined), { nodeId: NODE_ID, dataVersion: 100, before: [] });
+  t.deepEqual(mayRebuildWitness(lost, NOTHING), { nodeId: NODE_ID, dataVersion: 100, before: [] });
 });
 
 test("a mark goes down only to the version that the operator has named", (t) => {
   const ahead = observed({ witnesses: [mark(105)] });
-  t.throws(() => mayRebuildWitness(ahead, undefined), { message: /REBUILD-LOWERS.*--lower-to 100/s });
-  t.throws(() => mayRebuildWitness(ahead, 99), { message: /REBUILD-LOWERS/ });
-  t.is(mayRebuildWitness(ahead, 100).dataVersion, 100);
+  t.throws(() => mayRebuildWitness(ahead, NOTHING), { message: /REBUILD-LOWERS.*--lower-to 100/s });
+  t.throws(() => mayRebuildWitness(ahead, lowerTo(99)), { message: /REBUILD-LOWERS/ });
+  t.is(mayRebuildWitness(ahead, lowerTo(100)).dataVersion, 100);
 });
 
 test("a witness that is silent may have seen more: the mark is made only at the version that the operator has named", (t) => {
   const seen = observed({ witnesses: [mark(100), silent] });
-  t.throws(() => mayRebuildWitness(seen, undefined), { message: /REBUILD-WITNESS-SILENT.*third.*--lower-to 100/s });
-  t.throws(() => mayRebuildWitness(seen, 99), { message: /REBUILD-WITNESS-SILENT/ });
-  t.is(mayRebuildWitness(seen, 100).dataVersion, 100);
+  t.throws(() => mayRebuildWitness(seen, NOTHING), { message: /REBUILD-WITNESS-SILENT.*third.*--lower-to 100/s });
+  t.throws(() => mayRebuildWitness(seen, lowerTo(99)), { message: /REBUILD-WITNESS-SILENT/ });
+  t.is(mayRebuildWitness(seen, lowerTo(100)).dataVersion, 100);
 });
 
 test("a mark on another host goes down only to the version that the operator has named", (t) => {
-  const stored = (version: number, nodeId = NODE_ID) => mark(version, "vault", nodeId) as StoredMark;
+  const stored = (version: number) => mark(version) as StoredMark;
   const next = (mark(100) as Extract<StoredMark, { state: "mark" }>).mark;
-  t.throws(() => mayReplaceMark(stored(101), next, undefined), {
+  t.throws(() => mayReplaceMark(stored(101), next, "vault", NOTHING), {
     message: /WITNESS-REPLACE-LOWERS.*101.*--lower-to 100/s,
   });
-  t.throws(() => mayReplaceMark(stored(101), next, "101"), { message: /WITNESS-REPLACE-LOWERS/ });
-  t.notThrows(() => mayReplaceMark(stored(101), next, "100"));
-  for (const before of [
-    stored(100),
-    stored(5),
-    stored(500, OTHER_ID),
-    { state: "missing" },
-    { state: "damaged", why: "no JSON" },
-  ])
-    t.notThrows(() => mayReplaceMark(before as StoredMark, next, undefined));
+  t.throws(() => mayReplaceMark(stored(101), next, "vault", lowerTo(101)), { message: /WITNESS-REPLACE-LOWERS/ });
+  t.notThrows(() => mayReplaceMark(stored(101), next, "vault", lowerTo(100)));
+  for (const before of [stored(100), stored(5), { state: "missing" }, { state: "damaged", why: "no JSON" }])
+    t.notThrows(() => mayReplaceMark(before as StoredMark, next, "vault", NOTHING));
+});
+
+test("a mark of another node is replaced only if the operator has named that node", (t) => {
+  const other = mark(5, "vault", OTHER_ID);
+  const next = (mark(100) as Extract<StoredMark, { state: "mark" }>).mark;
+  t.throws(() => mayReplaceMark(other as StoredMark, next, "vault", lowerTo(100)), {
+    message: new RegExp(`REBUILD-MARK-OTHER-NODE.*--replace-node ${OTHER_ID}`, "s"),
+  });
+  t.notThrows(() => mayReplaceMark(other as StoredMark, next, "vault", replaceNode(OTHER_ID)));
+  const seen = observed({ witnesses: [mark(100, "alice"), other] });
+  t.throws(() => mayRebuildWitness(seen, lowerTo(100)), { message: /REBUILD-MARK-OTHER-NODE.*vault/s });
+  t.throws(() => mayRebuildWitness(seen, replaceNode(NODE_ID)), { message: /REBUILD-MARK-OTHER-NODE/ });
+  t.is(mayRebuildWitness(seen, replaceNode(OTHER_ID)).dataVersion, 100);
+});
+
+test("a replica that is missing or empty may have held more: the mark is made only at the version that was named", (t) => {
+  for (const replica of [absent, blank()]) {
+    const seen = observed({ replica, witnesses: [] });
+    t.throws(() => mayRebuildWitness(seen, NOTHING), { message: /REBUILD-REPLICA-MISSING.*--lower-to 100/s });
+    t.throws(() => mayRebuildWitness(seen, lowerTo(99)), { message: /REBUILD-REPLICA-MISSING/ });
+    t.is(mayRebuildWitness(seen, lowerTo(100)).dataVersion, 100);
+  }
+  t.is(mayRebuildWitness(observed({ replica: undefined, witnesses: [] }), NOTHING).dataVersion, 100);
 });
 
 const REBUILD: [string, Partial<Observed>, RegExp][] = [
@@ -141,6 +183,11 @@ const REBUILD: [string, Partial<Observed>, RegExp][] = [
   ["beside a replica with another database's journal", { replica: mixed }, /REBUILD-REPLICA/],
   ["from no main", { main: absent }, /REBUILD-NO-MAIN/],
   ["from a main beside another database's journal", { main: mixed }, /REBUILD-NO-MAIN/],
+  [
+    "from another node's main, though it comes with its own hsm_secret",
+    { main: wallet(100, { nodeId: OTHER_ID }), replica: undefined, secret: secret({ nodeId: OTHER_ID }) },
+    /REBUILD-OTHER-NODE/,
+  ],
   ["with another node's hsm_secret", { secret: secret({ nodeId: OTHER_ID }) }, /REBUILD-SECRET/],
   ["without hsm_secret", { secret: noSecret }, /REBUILD-SECRET/],
   [
@@ -151,7 +198,7 @@ const REBUILD: [string, Partial<Observed>, RegExp][] = [
 ];
 for (const [title, seen, message] of REBUILD)
   test(`refuses to rebuild the witness ${title}`, (t) => {
-    t.throws(() => mayRebuildWitness(observed({ witnesses: [], ...seen }), undefined), { message });
+    t.throws(() => mayRebuildWitness(observed({ witnesses: [], ...seen }), NOTHING), { message });
   });
 
 function scratch(t: ExecutionContext): string {
@@ -199,6 +246,28 @@ test("fails on a source that is not what was seen, and replaces nothing", async 
     message: /nothing was replaced/,
   });
   t.is(sum(target), former);
+});
+
+test("fails to put a copy in its place, and leaves no part of it behind that fills the volume", async (t) => {
+  const [source, place] = [join(scratch(t), "lightningd.sqlite3"), scratch(t)];
+  makeWallet(source, 9).close();
+  const target = join(place, "lightningd.sqlite3");
+  await t.throwsAsync(copyWallet(source, target, { version: 10, nodeId: NODE_ID, journalMode: "wal" }));
+  t.deepEqual(readdirSync(place), []);
+});
+
+test("refuses a copy that has no room, counting what an interrupted one left", async (t) => {
+  const [source, target] = [join(scratch(t), "lightningd.sqlite3"), join(scratch(t), "lightningd.sqlite3")];
+  const { bavail, bsize } = statfsSync(tmpdir());
+  writeFileSync(source, "");
+  truncateSync(source, bavail * bsize + 2 ** 30);
+  await t.throwsAsync(requireRoom(source, target), { message: /RECOVERY-NO-ROOM.*MiB are free there.*replaced-/s });
+  truncateSync(source, bavail * bsize + 2 ** 29);
+  const left = join(dirname(target), ".lightningd.sqlite3.twofold-part");
+  await t.throwsAsync(requireRoom(source, target), { message: /RECOVERY-NO-ROOM/ });
+  writeFileSync(left, "");
+  truncateSync(left, 2 ** 30);
+  await t.notThrowsAsync(requireRoom(source, target));
 });
 
 test("the time of degraded mode is a number with a unit, up to a week", (t) => {

@@ -1,6 +1,9 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setImmediate } from "node:timers/promises";
 import test, { type ExecutionContext } from "ava";
 import fc from "fast-check";
 import { NODE_STATE, type WitnessDocument } from "../../scripts/host/contract.ts";
@@ -112,8 +115,57 @@ test("refuses to write over a mark that can't be read; only a rebuild does", asy
   writeFileSync(join(root, "alice", "mark.json"), "torn");
   t.is((await readMark("alice", root)).state, "damaged");
   await t.throwsAsync(advanceMark(markAt(9), root), { instanceOf: MarkRefused });
-  await replaceMark(markAt(2, { source: "rebuild: disk lost" }), root);
+  await replaceMark(markAt(2, { source: "rebuild: disk lost" }), () => {}, root);
   t.like(await readMark("alice", root), { state: "mark", mark: { dataVersion: 2 } });
+});
+
+/** Holds the lock of alice's marks as another process would. @returns what lets it go */
+async function lockMarks(root: string): Promise<() => void> {
+  const holder = spawn("flock", ["--no-fork", join(root, "alice"), "cat"], { stdio: ["pipe", "pipe", "inherit"] });
+  holder.stdin.write("\n");
+  await once(holder.stdout, "data");
+  return () => holder.stdin.end();
+}
+
+for (const [title, work] of [
+  ["a sample", (root: string) => advanceMark(markAt(8), root)],
+  [
+    "a rebuild",
+    (root: string) =>
+      replaceMark(
+        markAt(9),
+        (before) => {
+          if (before.state === "mark") throw new MarkRefused(`there is ${before.mark.dataVersion}`);
+        },
+        root,
+      ),
+  ],
+] as const)
+  test(`${title} that meets a clean stop waits for it, and then sees its mark`, async (t) => {
+    const root = place(t);
+    const unlock = await lockMarks(root);
+    const { ino } = statSync(join(root, "alice"));
+    let over = false;
+    const working = work(root).finally(() => {
+      over = true;
+    });
+    const waits = () => new RegExp(`-> FLOCK .*:${ino} `).test(readFileSync("/proc/locks", "utf8"));
+    while (!over && !waits()) await setImmediate();
+    t.false(over, "it did not wait");
+    writeFileSync(join(root, "alice", "mark.json"), JSON.stringify(markAt(10, { exact: true })));
+    unlock();
+    await t.throwsAsync(working, { instanceOf: MarkRefused, message: /10/ });
+    t.like(await readMark("alice", root), { state: "mark", mark: { dataVersion: 10 } });
+  });
+
+test("a rebuild that finds a mark it may not replace leaves it as it is", async (t) => {
+  const root = place(t);
+  await advanceMark(markAt(9), root);
+  const may = () => {
+    throw new Error("it came meanwhile");
+  };
+  await t.throwsAsync(replaceMark(markAt(2), may, root), { message: "it came meanwhile" });
+  t.like(await readMark("alice", root), { state: "mark", mark: { dataVersion: 9 } });
 });
 
 const KEY = `ssh-ed25519 ${"A".repeat(68)}`;

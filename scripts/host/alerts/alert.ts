@@ -91,13 +91,13 @@ export const ALERT_KINDS = {
   DEGRADED_ENDS: kind(
     "critical",
     0,
-    "after its end the next start of the node is refused",
+    "after its end a node that runs goes on with one copy, and its next start waits for what is missing",
     "./twofold degrade end; or, if what is missing is not back yet, ./twofold degrade … --for … --reason … once more",
   ),
   DEGRADED_OVER: kind(
     "critical",
     0,
-    "its time has run out: the node runs on one copy, and its next start will be refused",
+    "its time has run out: a node that runs does so on one copy, its next start waits for what is missing, and nobody has compared the copies",
     "./twofold degrade end copies main to the replica and compares; a longer outage is a new ./twofold degrade",
   ),
   WITNESS_UNREACHABLE: kind(

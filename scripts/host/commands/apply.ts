@@ -1,5 +1,5 @@
 import { type Command, expectArguments, parseStageName, readStdin, requireRoot } from "../command.ts";
-import { runUnderLock } from "../run-request.ts";
+import { applyUnderLock } from "../run-request.ts";
 import { parseDocumentOf } from "../schema.ts";
 
 /**
@@ -14,6 +14,6 @@ export const apply: Command = {
     const stage = parseStageName(args[0]);
     requireRoot();
     const document = parseDocumentOf(stage, await readStdin(), "apply");
-    return runUnderLock(stage, [document]);
+    return applyUnderLock(stage, [document]);
   },
 };

@@ -1,12 +1,11 @@
 import { parseArgs } from "node:util";
 import { type Command, printJson, requireRoot } from "../command.ts";
-import { EXIT, NODE_STATE } from "../contract.ts";
+import { EXIT } from "../contract.ts";
 import type { Degraded } from "../gate/observed.ts";
-import { audit, forget, readDegraded, readGateDocument, readSqliteGateDocument, writeDegraded } from "../gate/state.ts";
+import { audit, readDegraded, readGateDocument, writeDegraded } from "../gate/state.ts";
 import { requireReason, requireSubject } from "../recovery/arguments.ts";
 import { parseDuration } from "../recovery/degraded.ts";
-import { WorkFailed } from "../recovery/locked.ts";
-import { resync } from "../recovery/resync.ts";
+import { recoverUnderLock } from "../run-request.ts";
 import { Refusal } from "../stage.ts";
 
 const say = (line: string) => console.error(line);
@@ -21,6 +20,16 @@ async function begin(subject: "replica" | "witness", duration: string | undefine
       received: "none",
       why: "there is nothing to go on without",
       fix: "./twofold gate says what is in the way",
+    });
+  const present = await readDegraded();
+  // The other way round nothing is given up: without the replica the node goes on without silent witnesses too.
+  if (present?.subject === "replica" && subject === "witness")
+    throw new Refusal({
+      code: "DEGRADE-REPLICA-FIRST",
+      what: "the node is degraded without its replica, which covers a witness that does not answer",
+      received: `degrade witness, while degraded without the replica until ${present.until}: ${present.reason}`,
+      why: "one would take the other's place, and the replica would never be written anew and compared",
+      fix: "for more time: ./twofold degrade replica --for … --reason …; if the replica is back: ./twofold degrade end first",
     });
   const now = Date.now();
   const degraded: Degraded = {
@@ -38,28 +47,6 @@ async function begin(subject: "replica" | "witness", duration: string | undefine
   return EXIT.ok;
 }
 
-/** The replica is written anew and compared before the mode is over; a node that only lacked a witness has nothing to copy. */
-async function end(reason: string): Promise<number> {
-  const { node } = await readGateDocument();
-  const degraded = await readDegraded();
-  if (degraded === undefined) {
-    say("the node is not degraded; nothing to do");
-    return EXIT.ok;
-  }
-  const finish = async () => {
-    await forget(NODE_STATE.degraded);
-    await audit("degraded mode ended", { node, ...degraded, endedFor: reason });
-  };
-  try {
-    if (degraded.subject === "replica") printJson(await resync(await readSqliteGateDocument(), reason, say, finish));
-    else await finish();
-    return EXIT.ok;
-  } catch (error) {
-    if (error instanceof WorkFailed) return error.status;
-    throw error;
-  }
-}
-
 export const degrade: Command = {
   usage: "degrade replica|witness|end [--for 24h] --reason TEXT",
   summary:
@@ -72,7 +59,8 @@ export const degrade: Command = {
       allowPositionals: true,
     });
     const subject = requireSubject(degrade, positionals, ["replica", "witness", "end"]);
-    if (subject === "end") return end(values.reason?.trim() || "the end of degraded mode");
+    if (subject === "end")
+      return recoverUnderLock({ verb: "degrade-end", reason: values.reason?.trim() || "the end of degraded mode" });
     return begin(subject, values.for, requireReason(values.reason));
   },
 };

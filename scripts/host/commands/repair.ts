@@ -3,7 +3,7 @@ import { type Command, expectArguments, printJson, readStdin, requireRoot } from
 import { EXIT } from "../contract.ts";
 import { driftOf } from "../engine.ts";
 import { canonicalJson } from "../json.ts";
-import { runUnderLock } from "../run-request.ts";
+import { applyUnderLock } from "../run-request.ts";
 import { parseDocumentsText } from "../schema.ts";
 import { Refusal } from "../stage.ts";
 
@@ -30,7 +30,7 @@ export const repair: Command = {
     // A stage behind the first that drifted may have been out of sight: what lies on a volume that wasn't mounted.
     const first = drifts.findIndex((drift) => drift.length > 0);
     for (const { item, summary } of drifts.flat()) console.log(`drifted: ${item}: ${summary}`);
-    if (first >= 0) return runUnderLock("repair", documents.slice(first));
+    if (first >= 0) return applyUnderLock("repair", documents.slice(first));
     printJson({ host: documents[0]?.host ?? "", changed: [] });
     return EXIT.ok;
   },

@@ -1,10 +1,7 @@
 import { parseArgs } from "node:util";
-import { type Command, printJson, requireRoot } from "../command.ts";
-import { EXIT } from "../contract.ts";
-import { readSqliteGateDocument } from "../gate/state.ts";
+import { type Command, requireRoot } from "../command.ts";
 import { requireReason, requireSubject } from "../recovery/arguments.ts";
-import { WorkFailed } from "../recovery/locked.ts";
-import { resync as resyncReplica } from "../recovery/resync.ts";
+import { recoverUnderLock } from "../run-request.ts";
 
 export const resync: Command = {
   usage: "resync replica --reason TEXT",
@@ -17,14 +14,6 @@ export const resync: Command = {
       allowPositionals: true,
     });
     requireSubject(resync, positionals, ["replica"]);
-    const reason = requireReason(values.reason);
-    const document = await readSqliteGateDocument();
-    try {
-      printJson(await resyncReplica(document, reason, (line) => console.error(line)));
-      return EXIT.ok;
-    } catch (error) {
-      if (error instanceof WorkFailed) return error.status;
-      throw error;
-    }
+    return recoverUnderLock({ verb: "resync", reason: requireReason(values.reason) });
   },
 };

@@ -3,6 +3,7 @@ import { EXIT, RUNTIME_DIRECTORY } from "../contract.ts";
 import { ensureOwnDirectory } from "../files.ts";
 import { stopLightningd } from "../lightningd/service.ts";
 import { must } from "../process.ts";
+import { forgetOwedStart } from "../recovery/locked.ts";
 import { currentHolder, LOCK } from "../run-request.ts";
 import { Refusal } from "../stage.ts";
 
@@ -28,6 +29,7 @@ export const stop: Command = {
       });
     requireRoot();
     await awaitHostLock();
+    await forgetOwedStart();
     await stopLightningd({ progress: (line) => console.log(line) });
     return EXIT.ok;
   },

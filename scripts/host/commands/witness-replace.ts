@@ -1,12 +1,12 @@
-import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { type Command, printJson, readStdin, requireRoot } from "../command.ts";
 import { EXIT } from "../contract.ts";
-import { writeFileDurably } from "../files.ts";
 import { readAccounts, readEntry } from "../read.ts";
+import { ACCEPT_OPTIONS, parseAccepted } from "../recovery/arguments.ts";
+import { mayReplaceMark } from "../recovery/decide.ts";
 import { Refusal } from "../stage.ts";
 import { type Mark, parseMark } from "../witness/mark.ts";
-import { nodeDirectory, readMark, type StoredMark } from "../witness/store.ts";
+import { nodeDirectory, replaceMark } from "../witness/store.ts";
 
 function refuse(what: string, received: string, fix: string): never {
   throw new Refusal({
@@ -30,28 +30,12 @@ function parse(text: string): Mark {
   }
 }
 
-/**
- * The mark that is here may have come after the rebuild had asked for it, so it is compared again: it goes down only to what the operator named.
- * @throws {Refusal}
- */
-export function mayReplaceMark(before: StoredMark, mark: Mark, lowerTo: string | undefined): void {
-  if (before.state !== "mark" || before.mark.nodeId !== mark.nodeId) return;
-  if (before.mark.dataVersion <= mark.dataVersion || lowerTo === `${mark.dataVersion}`) return;
-  throw new Refusal({
-    code: "WITNESS-REPLACE-LOWERS",
-    what: "the mark on this host has seen more than the one that would take its place",
-    received: `data_version ${before.mark.dataVersion} (${before.mark.source}, ${before.mark.at}), new: ${mark.dataVersion}`,
-    why: "main is older than what the node has acknowledged: an old state makes the peer take all the money",
-    fix: `restore a newer copy; if there is none and you accept the loss: ./twofold witness rebuild --lower-to ${mark.dataVersion}`,
-  });
-}
-
 export const witnessReplace: Command = {
-  usage: "witness-replace [--lower-to VERSION] < MARK",
+  usage: "witness-replace [--lower-to VERSION] [--replace-node ID]… < MARK",
   summary:
-    "put the mark that 'witness-rebuild' has made in place of the one on this host; one that is higher only to the version that was named",
+    "put the mark that 'witness-rebuild' has made in place of the one on this host; a higher one, or another node's, only if it was named",
   async run(args) {
-    const { values } = parseArgs({ args: [...args], options: { "lower-to": { type: "string" } } });
+    const { values } = parseArgs({ args: [...args], options: ACCEPT_OPTIONS });
     requireRoot();
     const mark = parse(await readStdin());
     const { node } = mark;
@@ -63,10 +47,8 @@ export const witnessReplace: Command = {
         directory,
         "apply the witness stage of this host first",
       );
-    const before = await readMark(node);
-    mayReplaceMark(before, mark, values["lower-to"]);
-    const { owner, group } = place;
-    await writeFileDurably(join(directory, "mark.json"), `${JSON.stringify(mark)}\n`, { owner, group, mode: "0600" });
+    const accepted = parseAccepted(values);
+    const before = await replaceMark(mark, (found) => mayReplaceMark(found, mark, "this host", accepted));
     printJson({ node, before, mark });
     return EXIT.ok;
   },

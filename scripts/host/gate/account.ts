@@ -2,7 +2,7 @@
 
 import { spawn } from "node:child_process";
 import { EXIT } from "../contract.ts";
-import { must, type Ran, run } from "../process.ts";
+import { must, type Ran, type RunOptions, run } from "../process.ts";
 
 /**
  * Runs this very command once more as the node's user, if this process is root, and returns its status; undefined for the node's user
@@ -29,6 +29,12 @@ export function mustAs(user: string, group: string, command: string, args: reado
 }
 
 /** The same for a program whose status is an answer. */
-export function runAs(user: string, group: string, command: string, args: readonly string[]): Promise<Ran> {
-  return run(...asUser(user, group, command, args));
+export function runAs(
+  user: string,
+  group: string,
+  command: string,
+  args: readonly string[],
+  options: RunOptions = {},
+): Promise<Ran> {
+  return run(...asUser(user, group, command, args), options);
 }

@@ -1,6 +1,7 @@
 /** Arguments that the repairing commands share. @throws {Refusal} */
 import type { Command } from "../command.ts";
 import { Refusal } from "../stage.ts";
+import type { Accepted } from "./decide.ts";
 
 /** Long enough to say something, for whoever reads the audit. */
 const REASON_LENGTH = 8;
@@ -30,5 +31,24 @@ export function requireSubject<S extends string>(
     received: positionals.join(" ") || "nothing",
     why: "another copy than the one that was meant could be replaced",
     fix: `run ${command.usage}`,
+  });
+}
+
+/** Options with which an operator names what a rebuild of the witness may give up. */
+export const ACCEPT_OPTIONS = {
+  "lower-to": { type: "string" },
+  "replace-node": { type: "string", multiple: true },
+} as const;
+
+export function parseAccepted(values: { "lower-to"?: string; "replace-node"?: string[] }): Accepted {
+  const { "lower-to": lowerTo, "replace-node": replaceNodes = [] } = values;
+  if (lowerTo === undefined) return { replaceNodes };
+  if (/^\d+$/.test(lowerTo)) return { lowerTo: Number(lowerTo), replaceNodes };
+  throw new Refusal({
+    code: "REBUILD-LOWER-TO",
+    what: "--lower-to takes main's data_version",
+    received: lowerTo,
+    why: "it says which loss is accepted",
+    fix: "give the number that the refusal named",
   });
 }

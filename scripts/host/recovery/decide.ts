@@ -2,6 +2,8 @@
 import { decide, degradedHolds, highestMark } from "../gate/decide.ts";
 import type { CopyState, Observed } from "../gate/observed.ts";
 import { Refusal } from "../stage.ts";
+import type { Mark } from "../witness/mark.ts";
+import type { StoredMark } from "../witness/store.ts";
 
 type Wallet = Extract<CopyState, { state: "wallet" }>;
 
@@ -93,6 +95,22 @@ export function mayRestoreReplica(seen: Observed): Wallet {
   return replica;
 }
 
+/**
+ * Nobody but this host's own mount reaches the replica. A former host of the node that is cut off from its operator may still write to it, and
+ * would go on as a second node beside the one that is restored.
+ * @param sessions SFTP sessions of the replica's account on `host`
+ */
+export function nobodyElseReaches(host: string, sessions: number): void {
+  if (sessions <= 1) return;
+  refuse(
+    "RESTORE-REPLICA-IN-USE",
+    `somebody beside this host's mount is logged in to the replica on ${host}`,
+    `${sessions} SFTP sessions of its account, expected 1`,
+    "a former host of this node may still run on it: two nodes with one wallet sign contradicting states, and the peer takes the money",
+    `see who they are (on ${host}: ps -eo pid,lstart,args | grep internal-sftp; ss -tnp | grep sshd), make sure that no other host runs the node, and end them`,
+  );
+}
+
 /** Main may be copied over the replica: but for the replica, the gate would let the node start. */
 export function mayResyncReplica(seen: Observed): Wallet {
   nobodyIsThere(seen);
@@ -146,11 +164,16 @@ export interface RebuiltMark {
   before: string[];
 }
 
-/**
- * The mark may be made anew from main, the newest of all copies.
- * @param lowerTo the version that an operator has named, to take a mark down to it; undefined to only fill gaps
- */
-export function mayRebuildWitness(seen: Observed, lowerTo: number | undefined): RebuiltMark {
+/** What an operator gives up by name, so that a rebuild may take a mark's place that says something else than main. */
+export interface Accepted {
+  /** Main's version: nothing newer than it is to be found any more. */
+  lowerTo?: number;
+  /** Node ids of marks that are another node's than main's. */
+  replaceNodes: readonly string[];
+}
+
+/** The mark may be made anew from main, the newest of all copies. */
+export function mayRebuildWitness(seen: Observed, { lowerTo, replaceNodes }: Accepted): RebuiltMark {
   nobodyIsThere(seen);
   const { main, replica, secret } = seen;
   if (main.state !== "wallet" || main.nodeId === undefined)
@@ -160,6 +183,14 @@ export function mayRebuildWitness(seen: Observed, lowerTo: number | undefined): 
       "why" in main ? `${main.state}: ${main.why}` : main.state,
       "the mark is made from main",
       "restore main first",
+    );
+  if (seen.identity !== undefined && seen.identity !== main.nodeId)
+    refuse(
+      "REBUILD-OTHER-NODE",
+      `main is not the wallet of ${seen.node}, as this host knows it`,
+      `node ${main.nodeId}, expected ${seen.identity}`,
+      "the marks of the right node would be gone, and another node would run in its place",
+      "put this node's own wallet back, or declare the other node in a topology of its own",
     );
   if (replica !== undefined && "why" in replica)
     refuse(
@@ -189,9 +220,18 @@ export function mayRebuildWitness(seen: Observed, lowerTo: number | undefined): 
       "the wallet could be another node's",
       "bring this node's own hsm_secret back",
     );
+  const named = lowerTo === main.version;
+  if ((replica?.state === "absent" || replica?.state === "blank") && !named)
+    refuse(
+      "REBUILD-REPLICA-MISSING",
+      `the declared replica ${replica.state === "absent" ? "is missing" : "has no wallet in it"}`,
+      values(seen),
+      "it may have held more than main has: an old state makes the peer take all the money",
+      `look for the file first; if there never was one, or nothing newer than main can be, repeat with --lower-to ${main.version}`,
+    );
   const known = seen.witnesses.filter((witness) => witness.state === "mark" || witness.state === "damaged");
   const silent = seen.witnesses.find((witness) => witness.state === "unreachable");
-  if (silent?.state === "unreachable" && lowerTo !== main.version)
+  if (silent?.state === "unreachable" && !named)
     refuse(
       "REBUILD-WITNESS-SILENT",
       `the witness on ${silent.host} does not answer`,
@@ -199,11 +239,13 @@ export function mayRebuildWitness(seen: Observed, lowerTo: number | undefined): 
       "it may have seen more than main has: an old state makes the peer take all the money",
       `bring ${silent.host} back first; if it is gone for good and nothing newer than main can be, repeat with --lower-to ${main.version}`,
     );
+  for (const witness of known)
+    if (witness.state === "mark") mayReplaceNode(witness.mark, main.nodeId, witness.host, replaceNodes);
   const higher = known.some(
     (witness) =>
       witness.state === "mark" && witness.mark.nodeId === main.nodeId && witness.mark.dataVersion > main.version,
   );
-  if (higher && lowerTo !== main.version)
+  if (higher && !named)
     refuse(
       "REBUILD-LOWERS",
       "a witness has seen more than main has, so this would take its mark down",
@@ -220,6 +262,44 @@ export function mayRebuildWitness(seen: Observed, lowerTo: number | undefined): 
         : `${witness.host}: ${witness.why}`,
     ),
   };
+}
+
+/**
+ * The mark that is here may have come after the rebuild had asked for it, so it is compared again: it goes down only to what the operator
+ * named. A host that was silent to the rebuild is asked here for the first time.
+ */
+export function mayReplaceMark(
+  before: StoredMark,
+  mark: Mark,
+  host: string,
+  { lowerTo, replaceNodes }: Accepted,
+): void {
+  if (before.state !== "mark") return;
+  mayReplaceNode(before.mark, mark.nodeId, host, replaceNodes);
+  if (before.mark.nodeId !== mark.nodeId) return;
+  if (before.mark.dataVersion <= mark.dataVersion || lowerTo === mark.dataVersion) return;
+  refuse(
+    "WITNESS-REPLACE-LOWERS",
+    `the mark on ${host} has seen more than the one that would take its place`,
+    `data_version ${before.mark.dataVersion} (${before.mark.source}, ${before.mark.at}), new: ${mark.dataVersion}`,
+    "main is older than what the node has acknowledged: an old state makes the peer take all the money",
+    `restore a newer copy; if there is none and you accept the loss: ./twofold witness rebuild --lower-to ${mark.dataVersion}`,
+  );
+}
+
+/**
+ * A mark of another node than main's may be the only thing that still knows the right one.
+ * @throws {Refusal} unless the operator has named the node
+ */
+export function mayReplaceNode(mark: Mark, nodeId: string, host: string, replaceNodes: readonly string[]): void {
+  if (mark.nodeId === nodeId || replaceNodes.includes(mark.nodeId)) return;
+  refuse(
+    "REBUILD-MARK-OTHER-NODE",
+    `the mark on ${host} belongs to another node than main`,
+    `data_version ${mark.dataVersion} of ${mark.nodeId}; main is ${nodeId}`,
+    "if main is the wrong one, this mark is what keeps it from being started in the right one's place",
+    `find out which of the two is ${mark.node}; if it is main, repeat with --replace-node ${mark.nodeId}`,
+  );
 }
 
 function secretNodeId(seen: Observed): string | undefined {

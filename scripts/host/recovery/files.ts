@@ -20,7 +20,7 @@ const ifThere = async <T>(action: Promise<T>): Promise<T | undefined> => {
 };
 
 /** The name of a file while it is made, and of the directory in which a replaced one is kept. */
-const partName = (path: string) => join(dirname(path), `.${basename(path)}.twofold-part`);
+export const partName = (path: string) => join(dirname(path), `.${basename(path)}.twofold-part`);
 const asideName = (path: string, now: Date) =>
   join(dirname(path), `${basename(path)}.replaced-${now.toISOString().replace(/[:.]/g, "-")}`);
 
@@ -44,8 +44,21 @@ export async function copyWallet(
   to: string,
   expected: { version: number; nodeId: string | undefined; journalMode: JournalMode },
 ): Promise<Copied> {
+  await removePart(to);
+  try {
+    return await copyThroughPart(from, to, expected);
+  } finally {
+    // A copy that failed must not fill the volume, which may be why it failed.
+    await removePart(to);
+  }
+}
+
+async function removePart(to: string): Promise<void> {
+  for (const suffix of ["", ...JOURNAL_SUFFIXES, "-shm"]) await rm(partName(to) + suffix, { force: true });
+}
+
+async function copyThroughPart(from: string, to: string, expected: Parameters<typeof copyWallet>[2]): Promise<Copied> {
   const part = partName(to);
-  for (const suffix of ["", ...JOURNAL_SUFFIXES, "-shm"]) await rm(part + suffix, { force: true });
   for (const suffix of ["", ...JOURNAL_SUFFIXES]) {
     const copied = copyFile(from + suffix, part + suffix, constants.COPYFILE_FICLONE);
     if (suffix === "") await copied;
