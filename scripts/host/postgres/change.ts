@@ -1,6 +1,6 @@
 /** What an operator changes in a living cluster, through Patroni's REST API on one of its members. */
 import { setTimeout as delay } from "node:timers/promises";
-import { lastApplied } from "../engine.ts";
+import { lastApplied } from "../applied.ts";
 import { parseDocumentText } from "../schema.ts";
 import { Refusal } from "../stage.ts";
 import { canHandOver, endPrimary } from "./hand-over.ts";
