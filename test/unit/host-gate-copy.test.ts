@@ -241,6 +241,7 @@ test("a file whose blocks are rotten can't be read, which is another thing than 
   const versions = rottenWallet(t, "data_version");
   t.like(await readCopy(versions, "none"), { state: "unreadable" });
   t.like((await peekReplica(versions, { check: "full" })).copy, { state: "unreadable" });
+  t.like(await readCopy(rottenWallet(t, "SQLite format 3"), "none"), { state: "unreadable" }, "its first page");
 });
 
 test("what SQLite says of a failing place is no damage of the wallet", (t) => {
