@@ -16,8 +16,8 @@ export interface LightningNodeArgs extends HostStageArgs<LightningdDocument> {
 }
 
 /**
- * The only stage with a `delete`: destroying the stack stops lightningd, waits for it, and leaves wallet and copies.
- * A first start is never a side effect of it (`./twofold init`).
+ * The only stage with a `delete`: destroying the stack stops lightningd, waits for it, keeps it from starting at boot, and leaves
+ * wallet and copies. A first start is never a side effect of it (`./twofold init`).
  */
 export class LightningNode extends HostStage<LightningdDocument> {
   constructor(name: string, args: LightningNodeArgs, options?: pulumi.ComponentResourceOptions) {

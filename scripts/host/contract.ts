@@ -316,6 +316,7 @@ export const RUNTIME_DIRECTORY = "/run/twofold";
 /** Where things of the lightningd stage lie on the node's host; read by the gate, `init` and the verbs too. */
 export const LIGHTNINGD = {
   unit: "lightningd.service",
+  unitFile: "/etc/systemd/system/lightningd.service",
   /** Symlink to the directory that holds the lightningd, lightning-cli and lightning-hsmtool in use. */
   programs: "/opt/twofold/bin",
   config: "/etc/lightningd/lightningd.conf",

@@ -5,6 +5,7 @@
  *
  * Files of one run in /run/twofold, all gone at reboot: ID.json (the request), ID.log (its output), ID.result (its end).
  */
+import { spawn } from "node:child_process";
 import { createHash, randomBytes } from "node:crypto";
 import { open, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
@@ -13,7 +14,7 @@ import { printJson } from "./command.ts";
 import { EXIT, RUNTIME_DIRECTORY, type StageDocument } from "./contract.ts";
 import { ensureOwnDirectory, writeFileDurably } from "./files.ts";
 import { canonicalJson } from "./json.ts";
-import { must } from "./process.ts";
+import { must, run } from "./process.ts";
 import { readText } from "./read.ts";
 import type { RecoveryTask } from "./recovery/tasks.ts";
 
@@ -47,7 +48,7 @@ interface RunResult {
   report?: unknown;
 }
 
-export const LOCK = join(RUNTIME_DIRECTORY, "lock");
+const LOCK = join(RUNTIME_DIRECTORY, "lock");
 const HOLDER = join(RUNTIME_DIRECTORY, "holder.json");
 /** Finished runs whose logs are kept, for looking at afterwards. */
 const KEPT_RUNS = 20;
@@ -202,4 +203,33 @@ export async function recoverUnderLock(recovery: RecoveryTask): Promise<number> 
   const { status, report } = await runUnderLock(recovery.verb, { recovery }, process.stderr);
   if (report !== undefined) printJson(report);
   return status;
+}
+
+/** Says for whom the host lock will be waited for, if anybody holds it. */
+async function announceWait(say: (line: string) => void): Promise<void> {
+  await ensureOwnDirectory(RUNTIME_DIRECTORY);
+  if ((await run("flock", ["--nonblock", LOCK, "true"])).status === 0) return;
+  const holder = await currentHolder();
+  say(
+    holder
+      ? `waiting for the run of ${holder.title} that is at work since ${holder.since}`
+      : "waiting for the host lock",
+  );
+}
+
+/** Lets a run that is still at work finish. */
+export async function awaitHostLock(say: (line: string) => void): Promise<void> {
+  await announceWait(say);
+  await must("flock", [LOCK, "true"]);
+}
+
+/** Runs a command of this very program in a process that holds the host lock, with this one's input and output, and returns its status. */
+export async function underHostLock(words: readonly string[], say: (line: string) => void): Promise<number> {
+  await announceWait(say);
+  const args = ["--no-fork", LOCK, process.execPath, process.argv[1] ?? "", ...words];
+  const child = spawn("flock", args, { stdio: "inherit" });
+  return new Promise((resolve, reject) => {
+    child.on("error", reject);
+    child.on("close", (code) => resolve(code ?? EXIT.failed));
+  });
 }

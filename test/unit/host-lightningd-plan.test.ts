@@ -1,6 +1,6 @@
 import test from "ava";
-import type { LightningdDocument } from "../../scripts/host/contract.ts";
-import { DIRECTORIES, type LightningdFacts, UNIT_FILE } from "../../scripts/host/lightningd/facts.ts";
+import { LIGHTNINGD, type LightningdDocument } from "../../scripts/host/contract.ts";
+import { DIRECTORIES, type LightningdFacts } from "../../scripts/host/lightningd/facts.ts";
 import { programsOf } from "../../scripts/host/lightningd/install/layout.ts";
 import { lightningdItems, planLightningd } from "../../scripts/host/lightningd/plan.ts";
 import type { UnitState } from "../../scripts/host/lightningd/unit.ts";
@@ -48,7 +48,7 @@ function runningHost(document: LightningdDocument): LightningdFacts {
       entries.set(action.path, { kind: "file", content: action.content, ...action.ownership });
     if (action.kind === "make-directory") entries.set(action.path, { kind: "directory", ...action.ownership });
   }
-  const desired = /^Environment=TWOFOLD_DESIRED=(.*)$/m.exec(entries.get(UNIT_FILE)?.content ?? "")?.[1];
+  const desired = /^Environment=TWOFOLD_DESIRED=(.*)$/m.exec(entries.get(LIGHTNINGD.unitFile)?.content ?? "")?.[1];
   return {
     install: {
       kind: "unpacked",

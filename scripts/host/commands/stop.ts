@@ -1,23 +1,14 @@
 import { type Command, requireRoot } from "../command.ts";
-import { EXIT, RUNTIME_DIRECTORY } from "../contract.ts";
-import { ensureOwnDirectory } from "../files.ts";
-import { stopLightningd } from "../lightningd/service.ts";
-import { must } from "../process.ts";
+import { EXIT } from "../contract.ts";
+import { disableLightningd, stopLightningd } from "../lightningd/service.ts";
 import { forgetOwedStart } from "../recovery/locked.ts";
-import { currentHolder, LOCK } from "../run-request.ts";
+import { awaitHostLock } from "../run-request.ts";
 import { Refusal } from "../stage.ts";
-
-/** Lets a run that is still at work finish: it could start again what is stopped here. */
-async function awaitHostLock(): Promise<void> {
-  const holder = await currentHolder();
-  if (holder) console.log(`waiting for the run of ${holder.title} that is at work since ${holder.since}`);
-  await ensureOwnDirectory(RUNTIME_DIRECTORY);
-  await must("flock", [LOCK, "true"]);
-}
 
 export const stop: Command = {
   usage: "stop lightningd",
-  summary: "stop lightningd and wait until its last process is gone; leaves its data and its unit as they are",
+  summary:
+    "stop lightningd for good: not started at boot any more, and its last process gone; leaves its data as they are",
   async run(args) {
     if (args.length !== 1 || args[0] !== "lightningd")
       throw new Refusal({
@@ -28,9 +19,14 @@ export const stop: Command = {
         fix: "run stop lightningd",
       });
     requireRoot();
-    await awaitHostLock();
+    const say = (line: string) => console.log(line);
+    const context = { progress: say };
+    // A run that is still at work could start again what is stopped here.
+    await awaitHostLock(say);
     await forgetOwedStart();
-    await stopLightningd({ progress: (line) => console.log(line) });
+    // First: if the host dies before lightningd is gone, it must not come back with it.
+    await disableLightningd(context);
+    await stopLightningd(context);
     return EXIT.ok;
   },
 };

@@ -35,7 +35,6 @@ export interface LightningdFacts {
   journalModes: Record<string, ReturnType<typeof readJournalMode>>;
 }
 
-export const UNIT_FILE = `/etc/systemd/system/${LIGHTNINGD.unit}`;
 export const DIRECTORIES = [dirname(LIGHTNINGD.config), dirname(LIGHTNINGD.gateDocument)];
 
 /** Core Lightning's directory of one network, which holds database, hsm_secret and socket. */
@@ -57,7 +56,7 @@ export async function readLightningdFacts(document: LightningdDocument): Promise
     LIGHTNINGD.degradedConfig,
     LIGHTNINGD.startProgram,
     LIGHTNINGD.gateDocument,
-    UNIT_FILE,
+    LIGHTNINGD.unitFile,
     ...(hasPostgresWallet(document) ? [tlsFiles("node").key] : []),
   ];
   const [install, entries, unmounted, networkDirectory, unit, data] = await Promise.all([

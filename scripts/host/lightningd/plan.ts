@@ -14,7 +14,7 @@ import { canonicalJson } from "../json.ts";
 import { planDirectory, planFile, planReload, ROOT_DIRECTORY, ROOT_FILE, ROOT_PROGRAM } from "../planning.ts";
 import { type CommonAction, type ItemName, Refusal } from "../stage.ts";
 import { planKeyOwnership, requireCertificate } from "../tls/check.ts";
-import { DIRECTORIES, type LightningdFacts, networkDirectoryOf, UNIT_FILE, walletFiles } from "./facts.ts";
+import { DIRECTORIES, type LightningdFacts, networkDirectoryOf, walletFiles } from "./facts.ts";
 import { type InstallAction, installItems, planInstall } from "./install/install.ts";
 import { programsOf } from "./install/layout.ts";
 import { withoutLibpq } from "./install/libpq.ts";
@@ -61,7 +61,7 @@ export function lightningdItems(document: LightningdDocument): ItemName[] {
     `file:${LIGHTNINGD.startProgram}`,
     `directory:${networkDirectoryOf(document)}`,
     ...(hasPostgresWallet(document) ? [`key:${tlsFiles("node").key}` as const] : []),
-    `file:${UNIT_FILE}`,
+    `file:${LIGHTNINGD.unitFile}`,
     ...walletFiles(document).map((path): ItemName => `journal-mode:${path}`),
     UNIT_ITEM,
   ];
@@ -73,7 +73,12 @@ export function planLightningd(facts: LightningdFacts, document: LightningdDocum
   if (hasPostgresWallet(document)) requireCertificate(document.wallet.identity, facts.certificateProblem);
   const install = planInstall(facts.install, document.install);
   const files = planFiles(facts, document);
-  const unit = planFile(UNIT_FILE, facts.entries.get(UNIT_FILE), unitOf(document).content, ROOT_FILE);
+  const unit = planFile(
+    LIGHTNINGD.unitFile,
+    facts.entries.get(LIGHTNINGD.unitFile),
+    unitOf(document).content,
+    ROOT_FILE,
+  );
   const modes = planJournalModes(facts, document);
   return [
     ...facts.unmounted.map(requireMount),
@@ -101,7 +106,7 @@ function refuseSharedDisks({ sharedDisks }: LightningdFacts, { wallet }: Lightni
 
 /** Whether a running lightningd may have read what an action puts right; the gate's own files are read at the next start. */
 function isReadByLightningd(action: Action): boolean {
-  const files: string[] = [LIGHTNINGD.config, LIGHTNINGD.degradedConfig, UNIT_FILE];
+  const files: string[] = [LIGHTNINGD.config, LIGHTNINGD.degradedConfig, LIGHTNINGD.unitFile];
   if (action.kind === "write-file") return files.includes(action.path);
   return action.kind === "lightningd/install" || action.kind === "make-symlink";
 }

@@ -1,4 +1,5 @@
 /** Starting, restarting and stopping lightningd, with the operator told what it waits for. */
+import { dirname } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { EXIT, LIGHTNINGD } from "../contract.ts";
 import { must, run } from "../process.ts";
@@ -136,4 +137,16 @@ export async function stopLightningd(context: ApplyContext): Promise<void> {
     await delay(POLL_MS);
   }
   await fail("lightningd did not stop, although systemd should have killed it by now");
+}
+
+/**
+ * Keeps the unit from starting at boot: a stack that was destroyed may go on elsewhere, and this host's own copies, which agree,
+ * would let its gate start the same node once more. An apply enables it again.
+ */
+export async function disableLightningd(context: ApplyContext): Promise<void> {
+  if ((await readUnitState()).enabled !== "enabled") return;
+  await must("systemctl", ["disable", "--quiet", LIGHTNINGD.unit]);
+  // A power cut must not bring the links back.
+  await must("sync", ["--file-system", "--", dirname(LIGHTNINGD.unitFile)]);
+  context.progress(`${LIGHTNINGD.unit} is not started at boot any more`);
 }
