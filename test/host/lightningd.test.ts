@@ -15,6 +15,7 @@ import type {
 } from "../../scripts/host/contract.ts";
 import { lightningdDocument } from "../fixtures/lightningd/document.ts";
 import { TestHost } from "../helpers/host.ts";
+import { eventually } from "../helpers/lab.ts";
 
 const NODE = "/usr/local/lib/twofold-lab/node";
 const BACKEND = "/usr/local/lib/twofold-lab/chain-backend";
@@ -175,11 +176,44 @@ test.serial("a new node is installed and enabled, waits for init, and a second a
   t.deepEqual(await host.drift(desired()), []);
 });
 
-test.serial("init starts it in WAL, and another apply doesn't touch the running process", async (t) => {
-  const { status, stderr } = await host.program(["init"], []);
-  t.is(status, 0, stderr);
+test.serial(
+  "of two inits at once the second waits for the first, and neither replaces a wallet that came meanwhile",
+  async (t) => {
+    // The first caller of sqlite3 is held up: init has seen then that there is no main.
+    const held = `#!/bin/sh
+if mkdir /tmp/held 2>/dev/null; then read -r _ < /tmp/go; fi
+exec /usr/bin/sqlite3 "$@"
+`;
+    await host.must("sh", "-c", "mkfifo /tmp/go && chmod 0666 /tmp/go");
+    t.is((await host.exec(["install", "-m", "0755", "/dev/stdin", "/usr/local/bin/sqlite3"], held)).status, 0);
+    const first = host.program(["init"], []);
+    await eventually("the first init makes its database", 30, () => host.must("ls", "-d", "/tmp/held"));
+    let ended = false;
+    const second = host.program(["init"], []).finally(() => {
+      ended = true;
+    });
+    await eventually("the second init waits for a lock, or passes the first", 60, async () =>
+      ended ? "passed" : host.must("grep", "-e", "->", "/proc/locks"),
+    );
+    t.false(ended);
+    await host.must("runuser", "-u", "bitcoin", "--", "/usr/bin/sqlite3", MAIN, "PRAGMA journal_mode = WAL");
+    const inode = await host.must("stat", "-c", "%i", MAIN);
+    await host.must("sh", "-c", "echo go > /tmp/go");
+    const reports = (await Promise.all([first, second])).map(({ status, stdout, stderr }) => {
+      t.is(status, 0, stderr);
+      return JSON.parse(stdout) as { nodeId: string };
+    });
+    await host.must("rm", "/usr/local/bin/sqlite3");
+    t.is(await host.must("stat", "-c", "%i %h", MAIN), `${inode} 1`);
+    t.deepEqual(new Set(reports.map(({ nodeId }) => nodeId)), new Set([(await cli("getinfo")).id]));
+  },
+);
+
+test.serial("a node whose first start is over is in WAL, and another init or apply doesn't touch it", async (t) => {
   t.deepEqual(await header(), ["2", "2"]);
   const pid = await property("MainPID");
+  const { status, stderr } = await host.program(["init"], []);
+  t.is(status, 0, stderr);
   t.deepEqual(await host.apply(desired()), []);
   t.is(await property("MainPID"), pid);
   t.is((await cli("getinfo")).alias, "alice");

@@ -4,6 +4,7 @@ import { mustAs } from "../gate/account.ts";
 import { readGateDocument } from "../gate/state.ts";
 import { finishInit, init as firstStart } from "../init/init.ts";
 import { type Survey, survey } from "../init/survey.ts";
+import { underHostLock } from "../run-request.ts";
 import { Refusal } from "../stage.ts";
 import { readMark } from "../witness/store.ts";
 
@@ -31,17 +32,23 @@ function parseSurveys(text: string): Survey[] {
   });
 }
 
+/** Said to the process that holds the host lock. */
+const LOCKED = "--locked";
+
 export const init: Command = {
   usage: "init < SURVEYS",
   summary: "give the node of this host its first start, if nothing of it exists anywhere; can be repeated",
   async run(args) {
-    expectArguments(init, args, 0);
+    const locked = args[0] === LOCKED;
+    expectArguments(init, locked ? args.slice(1) : args, 0);
     requireRoot();
+    const say = (line: string) => console.error(`init: ${line}`);
+    // Two at once would both find nothing, and begin the node twice.
+    if (!locked) return underHostLock(["init", LOCKED], say);
     const others = parseSurveys(await readStdin());
     const document = await readGateDocument();
     const { node, host, user, group } = document;
     const own = await survey(host, node);
-    const say = (line: string) => console.error(`init: ${line}`);
     const identity = await firstStart(document, [own, ...others.filter((one) => one.host !== host)], say);
     await mustAs(user, group, process.execPath, [process.argv[1] ?? "", "witness-record", "sample"]);
     const mark = await readMark(node);
