@@ -117,6 +117,14 @@ const BREACHES: Breach[] = [
   },
   {
     code: "VOLUME_MOUNT_RESERVED",
+    title: "a volume inside root's home",
+    paths: ["twofold:node.volume.mount"],
+    change: (c) => {
+      c.node.volume.mount = "/root/lightning";
+    },
+  },
+  {
+    code: "VOLUME_MOUNT_RESERVED",
     title: "a volume over twofold's own state",
     paths: ["twofold:hosts.vault.volume.mount"],
     change: (c) => {
@@ -312,6 +320,14 @@ const BREACHES: Breach[] = [
       c.node.takeOver = "/srv";
     },
   },
+  ...["/root", "/home", "/etc", "/etc/lightning", "/var/lib", "/var/lib/twofold/node"].map((takeOver) => ({
+    code: "TAKEOVER_RESERVED",
+    title: `taking over ${takeOver}`,
+    paths: ["twofold:node.takeOver"],
+    change: (c: Config) => {
+      c.node.takeOver = takeOver;
+    },
+  })),
   {
     code: "TAKEOVER_NETWORK_DIRECTORY",
     title: "taking over one network's directory",
@@ -723,6 +739,14 @@ for (const [name, config] of Object.entries({ sshfs: sshfsConfig, local: localCo
     t.true(parseTopology(keyed(config()), "test").ok);
   });
 }
+
+test("a lightning directory in root's home, an account's, or one of its own is taken over", (t) => {
+  for (const takeOver of ["/root/.lightning", "/home/bitcoin/.lightning", "/var/lib/lightning", "/mnt/ssd/lightning"]) {
+    const config = sshfsConfig();
+    config.node.takeOver = takeOver;
+    t.deepEqual(checkRules(shaped(config)), [], takeOver);
+  }
+});
 
 test("a topology that breaks several rules is told all of them", (t) => {
   const config = sshfsConfig();

@@ -3,23 +3,26 @@ import { allVolumes } from "./raid.ts";
 import type { Rule } from "./rule.ts";
 
 /** Directories that the system or twofold itself needs; a volume over one of them, or inside the volatile ones, breaks the host. */
-const SYSTEM = [
-  "/bin",
-  "/boot",
-  "/dev",
-  "/etc",
-  "/lib",
-  "/lib64",
-  "/proc",
+const SYSTEM = ["/bin", "/boot", "/dev", "/etc", "/lib", "/lib64", "/proc", "/run", "/sbin", "/sys", "/tmp", "/usr"];
+/** Full of what belongs to others, who may well have a directory of the node in it. */
+const OCCUPIED = [
+  "/home",
+  "/mnt",
+  "/media",
+  "/opt",
   "/root",
-  "/run",
-  "/sbin",
-  "/sys",
-  "/tmp",
-  "/usr",
+  "/srv",
+  "/var",
+  "/var/lib",
+  "/var/log",
+  "/var/tmp",
+  "/var/cache",
 ];
-const OCCUPIED = ["/home", "/mnt", "/media", "/opt", "/srv", "/var", "/var/lib", "/var/log", "/var/tmp", "/var/cache"];
 const OURS = ["/opt/twofold", "/var/lib/twofold", "/var/lib/twofold-replica", "/var/lib/etcd", "/var/lib/postgresql"];
+
+/** True of a directory that can be nobody's own. */
+export const isReserved = (directory: string): boolean =>
+  OCCUPIED.includes(directory) || [...SYSTEM, ...OURS].some((path) => directory === path || isInside(directory, path));
 
 const reservedMount: Rule = {
   code: "VOLUME_MOUNT_RESERVED",
@@ -27,10 +30,7 @@ const reservedMount: Rule = {
   fix: "use a directory of its own, such as /srv/lightning",
   check: (topology) =>
     allVolumes(topology)
-      .filter(
-        ({ spec: { mount } }) =>
-          OCCUPIED.includes(mount) || [...SYSTEM, ...OURS].some((path) => mount === path || isInside(mount, path)),
-      )
+      .filter(({ spec: { mount } }) => isReserved(mount) || isInside(mount, "/root"))
       .map(({ spec, path }) => ({
         path: `${path}.mount`,
         what: "a volume cannot be mounted at this place",

@@ -1,5 +1,6 @@
 import { isInside, isUrl, lightningDirectory, replicaOf } from "../places.ts";
 import type { Rule } from "./rule.ts";
+import { isReserved } from "./volumes.ts";
 
 const pathCharacters: Rule = {
   code: "WALLET_PATH_CHARACTER",
@@ -51,6 +52,16 @@ const takeOverPlace: Rule = {
   },
 };
 
+const takeOverReserved: Rule = {
+  code: "TAKEOVER_RESERVED",
+  why: "all of the directory is moved to the volume and given to the node's account, and the system or other programs need what is there",
+  fix: "name the lightning directory that is used today, e.g. /home/bitcoin/.lightning",
+  check: ({ node: { takeOver } }) =>
+    takeOver !== undefined && isReserved(takeOver)
+      ? [{ path: "twofold:node.takeOver", what: "it is no directory of the node's own", received: takeOver }]
+      : [],
+};
+
 const takeOverNetwork: Rule = {
   code: "TAKEOVER_NETWORK_DIRECTORY",
   why: "lightningd keeps each network's files in a directory of its own beneath --lightning-dir, and the whole of it is taken over",
@@ -92,6 +103,7 @@ export const WALLET_RULES: readonly Rule[] = [
   pathCharacters,
   offVolume,
   takeOverPlace,
+  takeOverReserved,
   takeOverNetwork,
   oneCopy,
   archiveScheme,
