@@ -61,8 +61,8 @@ export interface VolumeDocument {
   minimumDeviceBytes: number;
   /** Directories made on the mounted volume, parents first. */
   directories: ({ path: string } & Ownership)[];
-  /** An existing lightning directory to be moved onto the volume; a symlink is left at `from`. */
-  takeOver?: { from: string; to: string; owner: string; group: string };
+  /** An existing lightning directory to be moved onto the volume; a symlink is left at `from`. It has to hold the files `holds`. */
+  takeOver?: { from: string; to: string; holds: string[] } & Ownership;
 }
 
 export interface StorageDocument {

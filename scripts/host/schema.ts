@@ -58,7 +58,7 @@ const storage = z.strictObject({
       options: z.string().check(z.regex(/^\S+$/, "mount options without white space")),
       minimumDeviceBytes: z.int().check(z.positive()),
       directories: z.array(z.strictObject({ path, ...ownership })),
-      takeOver: z.exactOptional(z.strictObject({ from: path, to: path, owner: accountName, group: accountName })),
+      takeOver: z.exactOptional(z.strictObject({ from: path, to: path, holds: z.array(text), ...ownership })),
     }),
   ),
 });

@@ -222,6 +222,21 @@ test.serial(
   },
 );
 
+test.serial("a lightningd in a container, which has another name for the wallet, keeps it waiting too", async (t) => {
+  await stop(pair);
+  const inContainer = `
+    sed 's|/srv/lightning/lightning|/mnt|g' /etc/lightningd/lightningd.conf > /run/container.conf
+    chmod 0644 /run/container.conf
+    mount --bind /srv/lightning/lightning /mnt
+    exec setpriv --reuid=bitcoin --regid=bitcoin --init-groups /opt/twofold/bin/lightningd --conf=/run/container.conf`;
+  const container = pair.alice.exec(["unshare", "--mount", "--propagation=private", "sh", "-euc", inContainer]);
+  await answers(pair, 60);
+  t.regex(await start(pair, { waits: "IN_USE" }), /holds \S+\/lightningd-regtest\.pid/);
+  await rpc(pair, "stop");
+  await container;
+  await answers(pair, 60);
+});
+
 test.serial(
   "what the gate refuses stays byte-identical: main, replica and hsm_secret, spoiled one by one",
   async (t) => {

@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import test from "ava";
 import type { BaseDocument, StorageDocument, VolumeDocument } from "../../scripts/host/contract.ts";
 import { TestHost } from "../helpers/host.ts";
+import { eventually } from "../helpers/lab.ts";
 
 const UUID = randomUUID();
 let host: TestHost;
@@ -195,78 +196,221 @@ test.serial("a mkfs that was killed between two disks is done again only if no k
   await host.must("rm", making);
 });
 
-test.serial("an apply that is killed at random points is finished by the next", async (t) => {
-  for (let round = 0; round < 10; round++) {
+/**
+ * Applies a document, kills the run's whole unit at once when `condition` (of sh) holds, and returns what had been done by then:
+ * the names of those of `done` (conditions too) that hold.
+ */
+async function killedApply(
+  document: StorageDocument,
+  condition: string,
+  done: Record<string, string>,
+): Promise<string> {
+  const killer = `
+    until set -- /sys/fs/cgroup/system.slice/twofold-*storage*.service && [ -e "$1" ]; do :; done
+    until ${condition}; do [ -e "$1" ] || exit 0; done
+    echo 1 > "$1/cgroup.kill" || [ ! -e "$1" ]`;
+  const [killed] = await Promise.all([
+    host.exec(["timeout", "60", "sh", "-c", killer]),
+    host.program(["apply", document.stage, "machine"], document),
+  ]);
+  if (killed.status !== 0) throw new Error(`the killer ended with ${killed.status}: ${killed.stderr}`);
+  const tell = Object.entries(done).map(([name, holds]) => `if ${holds}; then echo "${name}"; fi`);
+  return (await host.must("sh", "-c", tell.join("\n"))).replaceAll("\n", ", ") || "nothing";
+}
+
+/** How often each outcome was met, most often first. */
+const counted = (outcomes: string[]) =>
+  [...new Set(outcomes)]
+    .map((outcome) => ({ outcome, times: outcomes.filter((each) => each === outcome).length }))
+    .sort((a, b) => b.times - a.times);
+
+const after = (milliseconds: number) => `{ sleep ${milliseconds / 1000}; true; }`;
+
+test.serial("an apply that is killed at any point is finished by the next", async (t) => {
+  const isBtrfs = (disk = "") => `[ "$(dd if=${disk} bs=8 skip=8200 count=1 status=none)" = _BHRfS_M ]`;
+  const making = `[ -e /var/lib/twofold/making-${UUID}.json ]`;
+  const inFstab = `grep -q ${UUID} /etc/fstab`;
+  const mounted = "grep -q ' /srv/lightning btrfs ' /proc/mounts";
+  const done = {
+    "mkfs begun": making,
+    "first disk": isBtrfs(host.disks[0]),
+    "second disk": isBtrfs(host.disks[1]),
+    fstab: inFstab,
+    mounted,
+    directory: "[ -d /srv/lightning/lightning ]",
+  };
+  const aims = [making, isBtrfs(host.disks[0]), inFstab, mounted];
+  const random = Array.from({ length: 4 }, () => after(Math.floor(Math.random() * 2000)));
+  const met: string[] = [];
+  for (const condition of [...aims, ...aims, ...aims, ...random]) {
     await reset();
-    const killed = host.program(["apply", "storage", "machine"], storage());
-    // The unit appears after Node's start; from then on its whole life is a target.
-    const deadline = Date.now() + 10_000;
-    let unit = "";
-    while (unit === "" && Date.now() < deadline) {
-      unit = await host.must("systemctl", "list-units", "--plain", "--no-legend", "--quiet", "twofold-*storage*");
-    }
-    await new Promise((resolve) => setTimeout(resolve, Math.random() * 500));
-    await host.exec(["systemctl", "kill", "--signal=KILL", unit.split(" ")[0] ?? ""]);
-    await killed;
+    met.push(await killedApply(storage(), condition, done));
     await host.apply(storage());
     t.deepEqual(await host.drift(storage()), []);
     t.deepEqual(await host.apply(storage()), []);
   }
+  for (const { outcome, times } of counted(met)) t.log(`killed ${times} times with this done: ${outcome}`);
+  const times = (which: (outcome: string) => boolean) => met.filter(which).length;
+  t.true(times((outcome) => outcome.includes("mkfs begun")) > 0, "some kills came while mkfs was under way");
+  t.true(times((outcome) => outcome.endsWith("fstab")) > 0, "some kills came between fstab and the mount");
 });
 
-const TAKE_OVER = { from: "/home/op/.lightning", to: "/srv/lightning/lightning", owner: "bitcoin", group: "bitcoin" };
-const takeOver = () => storage({ directories: [], takeOver: TAKE_OVER });
+const FROM = "/home/op/.lightning";
+const TO = "/srv/lightning/lightning";
+const ASIDE = `${FROM}.before-twofold`;
+const DATABASE = "bitcoin/lightningd.sqlite3";
+const takeOver = () =>
+  storage({
+    takeOver: {
+      from: FROM,
+      to: TO,
+      holds: ["bitcoin/hsm_secret", DATABASE],
+      ...{ owner: "bitcoin", group: "bitcoin", mode: "0700" },
+    },
+  });
 
+/** SHA-256 of the old node's database. */
 async function oldNode(): Promise<string> {
-  await host.must("mkdir", "-p", `${TAKE_OVER.from}/bitcoin`);
-  await host.must(
-    "dd",
-    "if=/dev/urandom",
-    `of=${TAKE_OVER.from}/bitcoin/lightningd.sqlite3`,
-    "bs=1M",
-    "count=3",
-    "status=none",
-  );
+  await host.must("rm", "-rf", "/home/op");
+  await host.must("mkdir", "-p", `${FROM}/bitcoin`);
+  await host.must("dd", "if=/dev/urandom", `of=${FROM}/${DATABASE}`, "bs=1M", "count=3", "status=none");
   await host.must(
     "sh",
     "-c",
-    `echo secret > ${TAKE_OVER.from}/bitcoin/hsm_secret && chmod 0400 ${TAKE_OVER.from}/bitcoin/hsm_secret`,
+    `echo secret > ${FROM}/bitcoin/hsm_secret && chmod 0400 ${FROM}/bitcoin/hsm_secret && sync`,
   );
-  return host.must("sha256sum", `${TAKE_OVER.from}/bitcoin/lightningd.sqlite3`);
+  return sumOf(FROM);
 }
+const sumOf = async (directory: string) =>
+  (await host.must("sha256sum", `${directory}/${DATABASE}`)).split(" ")[0] ?? "";
 
 test.serial("an existing lightning directory is taken over with nothing lost, and stays so", async (t) => {
   const sum = await oldNode();
   await host.apply(takeOver());
-  t.is(await host.must("readlink", TAKE_OVER.from), TAKE_OVER.to);
-  t.is(await host.must("sha256sum", `${TAKE_OVER.from}/bitcoin/lightningd.sqlite3`), sum);
-  t.is(await host.must("stat", "-c", "%U %a", `${TAKE_OVER.to}/bitcoin/hsm_secret`), "bitcoin 400");
-  t.is(await host.must("diff", "-r", `${TAKE_OVER.from}.before-twofold`, TAKE_OVER.to), "");
+  t.is(await host.must("readlink", FROM), TO);
+  t.is(await sumOf(FROM), sum);
+  t.is(await host.must("stat", "-c", "%U %a", TO), "bitcoin 700");
+  t.is(await host.must("stat", "-c", "%U %a", `${TO}/bitcoin/hsm_secret`), "bitcoin 400");
+  t.is(await host.must("diff", "-r", ASIDE, TO), "");
   t.deepEqual(await host.apply(takeOver()), []);
 });
 
-test.serial("a take-over that was interrupted anywhere goes on", async (t) => {
+test.serial("a take-over goes on from every state that an interrupted one can leave", async (t) => {
   const sum = await oldNode();
-  const database = `${TAKE_OVER.from}/bitcoin/lightningd.sqlite3`;
-  await host.apply(storage({ directories: [] }));
-  const aside = `${TAKE_OVER.from}.before-twofold`;
+  await host.apply(storage());
   const states = [
-    "mkdir -p /srv/lightning/lightning.partial/bitcoin && echo half > /srv/lightning/lightning.partial/bitcoin/hsm_secret",
-    `rm ${TAKE_OVER.from} && mv ${aside} ${TAKE_OVER.from}`,
-    `rm ${TAKE_OVER.from}`,
+    `mkdir -p ${TO}.partial/bitcoin && echo half > ${TO}.partial/bitcoin/hsm_secret`,
+    `rm ${FROM} && mv ${ASIDE} ${FROM}`,
+    `rm ${FROM}`,
   ];
   for (const state of states) {
     await host.must("sh", "-c", state);
-    t.deepEqual(await host.apply(takeOver()), [`symlink:${TAKE_OVER.from}`]);
-    t.is(await host.must("sha256sum", database), sum);
-    t.is((await host.exec(["test", "-e", "/srv/lightning/lightning.partial"])).status, 1);
+    t.deepEqual(await host.apply(takeOver()), [`symlink:${FROM}`]);
+    t.is(await sumOf(FROM), sum);
+    t.is((await host.exec(["test", "-e", `${TO}.partial`])).status, 1);
   }
 });
 
+test.serial("a take-over that is killed at any point is finished by the next", async (t) => {
+  const done = {
+    "part of the copy": `[ -e ${TO}.partial ]`,
+    copy: `[ -e ${TO}/${DATABASE} ]`,
+    aside: `[ -e ${ASIDE} ]`,
+    symlink: `[ -L ${FROM} ]`,
+  };
+  const aims = [done["part of the copy"], done.copy, done.aside, done.symlink];
+  const random = Array.from({ length: 3 }, () => after(Math.floor(Math.random() * 2000)));
+  const met: string[] = [];
+  for (const condition of [...aims, ...aims, ...aims, ...random]) {
+    await reset();
+    await host.apply(storage());
+    const sum = await oldNode();
+    met.push(await killedApply(takeOver(), condition, done));
+    await host.apply(takeOver());
+    t.is(await host.must("readlink", FROM), TO);
+    t.is(await sumOf(FROM), sum);
+    t.is(await host.must("diff", "-r", ASIDE, TO), "");
+    t.is((await host.exec(["test", "-e", `${TO}.partial`])).status, 1);
+    t.deepEqual(await host.drift(takeOver()), []);
+  }
+  for (const { outcome, times } of counted(met)) t.log(`killed ${times} times with this done: ${outcome}`);
+  t.true(met.includes("part of the copy"), "some kills came during the copy");
+  t.true(met.includes("copy, aside"), "some kills came between the move and the symlink");
+});
+
+test.serial(
+  "fails when the old directory is written to after it was compared, and puts it back in its place",
+  async (t) => {
+    await oldNode();
+    const commits = `#!/bin/sh
+/usr/bin/diff "$@" && echo commit >> ${FROM}/${DATABASE}
+`;
+    t.is((await host.exec(["install", "-m", "0755", "/dev/stdin", "/usr/local/bin/diff"], commits)).status, 0);
+    const { status, stderr } = await host.program(["apply", "storage", "machine"], takeOver());
+    await host.must("rm", "/usr/local/bin/diff");
+    t.is(status, 1);
+    t.regex(stderr, /was used since it was copied to .*: bitcoin\/lightningd\.sqlite3 changed/);
+    t.is(await host.must("stat", "-c", "%F", FROM), "directory");
+    t.is(await host.must("tail", "-c", "7", `${FROM}/${DATABASE}`), "commit");
+
+    t.regex(await refused(takeOver()), /STORAGE-TAKE-OVER-CONFLICT/);
+    await host.must("mv", TO, "/srv/lightning/older");
+    const sum = await sumOf(FROM);
+    await host.apply(takeOver());
+    t.is(await sumOf(TO), sum);
+  },
+);
+
+test.serial("refuses a directory that is not the lightning directory of this node, and changes nothing", async (t) => {
+  await host.must("mkdir", "-p", `${FROM}/bitcoin`, `${FROM}/Documents`);
+  await host.must("ln", "-s", "/mnt/elsewhere", `${FROM}/${DATABASE}`);
+  const before = await host.fingerprint("/srv", "/home/op");
+  t.regex(
+    await refused(takeOver()),
+    /STORAGE-TAKE-OVER-NO-NODE[\s\S]*hsm_secret \(nothing there\) and bitcoin\/lightningd\.sqlite3 \(a symlink\)/,
+  );
+  t.deepEqual(await host.changesSince(before, "/srv", "/home/op"), []);
+});
+
+test.serial("refuses a take-over while a container has the wallet open under a name of its own", async (t) => {
+  await oldNode();
+  const inContainer = `
+    mount --bind ${FROM} /mnt
+    exec 3< /mnt/${DATABASE}
+    cd /
+    echo $$ > /tmp/user
+    exec sleep 600`;
+  await host.must("rm", "-f", "/tmp/user");
+  const user = host.exec(["unshare", "--mount", "--propagation=private", "sh", "-euc", inContainer]);
+  await eventually("the container runs", 30, () => host.must("test", "-s", "/tmp/user").then(() => true));
+  const before = await host.fingerprint("/srv", "/home/op");
+  t.regex(await refused(takeOver()), /STORAGE-TAKE-OVER-IN-USE[\s\S]*sleep \(\d+\)/);
+  t.deepEqual(await host.changesSince(before, "/srv", "/home/op"), []);
+  await host.must("sh", "-c", "kill $(cat /tmp/user)");
+  await user;
+});
+
+test.serial(
+  "a node that was taken over gets its directory on new disks, and refuses a rebuilt host without a home",
+  async (t) => {
+    await oldNode();
+    await host.apply(takeOver());
+    await host.must("umount", "/srv/lightning");
+    await host.must("wipefs", "--all", "--quiet", ...host.disks);
+    await host.apply(takeOver());
+    t.is(await host.must("stat", "-c", "%U %a", TO), "bitcoin 700");
+
+    await host.must("touch", `${TO}/restored`);
+    await host.must("rm", "-rf", "/home/op");
+    t.regex(await refused(takeOver()), /STORAGE-TAKE-OVER-PARENT[\s\S]*there is no \/home\/op\n/);
+  },
+);
+
 test.serial("refuses a take-over while a process uses the directory, and when both places have content", async (t) => {
   await oldNode();
-  const user = host.exec(["sh", "-c", `cd ${TAKE_OVER.from} && echo $$ > /tmp/user && exec sleep 60`]);
-  while ((await host.exec(["test", "-s", "/tmp/user"])).status !== 0);
+  await host.must("rm", "-f", "/tmp/user");
+  const user = host.exec(["sh", "-c", `cd ${FROM} && echo $$ > /tmp/user && exec sleep 600`]);
+  await eventually("the process runs", 30, () => host.must("test", "-s", "/tmp/user").then(() => true));
   t.regex(await refused(takeOver()), /STORAGE-TAKE-OVER-IN-USE[\s\S]*sleep \(\d+\)/);
   await host.must("sh", "-c", "kill $(cat /tmp/user)");
   await user;

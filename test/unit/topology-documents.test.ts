@@ -11,7 +11,16 @@ import {
   type StageName,
 } from "../../scripts/host/contract.ts";
 import { parseDocument } from "../../scripts/host/schema.ts";
-import { type Config, hostKey, localConfig, nfsConfig, raidConfig, sshfsConfig, valid } from "../helpers/topologies.ts";
+import {
+  type Config,
+  hostKey,
+  localConfig,
+  nfsConfig,
+  postgresConfig,
+  raidConfig,
+  sshfsConfig,
+  valid,
+} from "../helpers/topologies.ts";
 
 function documentOf<S extends StageName>(topology: Topology, host: string, stage: S): DocumentOf<S> | undefined {
   return documentsOf(topology)
@@ -130,18 +139,31 @@ test("the lightning directory belongs to its account alone, its parents on the v
   ]);
 });
 
-test("a directory that is taken over is not made before it comes", (t) => {
-  const taken = with_(raidConfig(), (c) => {
-    c.node.takeOver = "/home/bitcoin/.lightning";
-  });
-  const volume = documentOf(valid(taken), "alice", "storage")?.volumes[0];
-  t.deepEqual(volume?.directories, []);
-  t.deepEqual(volume?.takeOver, {
+test("a directory that is taken over has to hold this network's secret, and the wallet where that is a file", (t) => {
+  const taken = (config: Config) =>
+    documentOf(
+      valid(
+        with_(config, (c) => {
+          c.node.takeOver = "/home/bitcoin/.lightning";
+        }),
+      ),
+      "alice",
+      "storage",
+    )?.volumes.find(({ name }) => name === "lightning");
+  t.deepEqual(taken(raidConfig())?.takeOver, {
     from: "/home/bitcoin/.lightning",
     to: "/srv/lightning/lightning",
+    holds: ["bitcoin/hsm_secret", "bitcoin/lightningd.sqlite3"],
     owner: "bitcoin",
     group: "bitcoin",
+    mode: "0700",
   });
+  t.deepEqual(taken(postgresConfig())?.takeOver?.holds, ["bitcoin/hsm_secret"]);
+  t.deepEqual(
+    taken(raidConfig())?.directories,
+    documentOf(valid(raidConfig()), "alice", "storage")?.volumes[0]?.directories,
+    "the directory is managed as any other once it is there",
+  );
 });
 
 const lightningVolume = (topology: Topology) => {

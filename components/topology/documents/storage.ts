@@ -1,6 +1,7 @@
-import type { StorageDocument, VolumeDocument } from "../../../scripts/host/contract.ts";
+import type { Ownership, StorageDocument, VolumeDocument } from "../../../scripts/host/contract.ts";
 import {
   ACCOUNT,
+  DATABASE_FILE,
   isInside,
   lightningDirectory,
   MOUNT_OPTIONS,
@@ -11,6 +12,8 @@ import {
   volumeUuid,
 } from "../places.ts";
 import type { Topology } from "../schema.ts";
+
+const NODE_ALONE: Ownership = { owner: ACCOUNT.name, group: ACCOUNT.name, mode: "0700" };
 
 /** The BTRFS volumes of a host, or nothing where it has none. */
 export function storageDocument(topology: Topology, host: string): StorageDocument | undefined {
@@ -35,34 +38,32 @@ function volumeDocument(topology: Topology, host: string, volume: PlacedVolume):
     directories: directoriesOf(topology, host, volume),
     ...(takeOver === undefined
       ? {}
-      : { takeOver: { from: takeOver, to: lightningDirectory(topology), owner: ACCOUNT.name, group: ACCOUNT.name } }),
+      : {
+          takeOver: { from: takeOver, to: lightningDirectory(topology), holds: walletFiles(topology), ...NODE_ALONE },
+        }),
   };
+}
+
+/** What makes a lightning directory the one of this node, below it. */
+function walletFiles({ node: { network, wallet } }: Topology): string[] {
+  return ["hsm_secret", ...(wallet.kind === "sqlite" ? [DATABASE_FILE] : [])].map((name) => `${network}/${name}`);
 }
 
 function directoriesOf(topology: Topology, host: string, volume: PlacedVolume): VolumeDocument["directories"] {
   const { mount } = volume.spec;
   const replica = replicaOf(topology);
-  if (volume.name === "lightning") {
-    const directory = lightningDirectory(topology);
-    // A directory that is taken over brings itself.
-    return directoryWithParents(mount, directory, topology.node.takeOver !== undefined);
-  }
+  if (volume.name === "lightning") return directoryWithParents(mount, lightningDirectory(topology));
   // A remote replica's directory belongs to an account that the replica stage makes.
-  if (replica?.via === "local" && replicaHost(topology) === host) {
-    return directoryWithParents(mount, replica.path, false);
-  }
+  if (replica?.via === "local" && replicaHost(topology) === host) return directoryWithParents(mount, replica.path);
   return [];
 }
 
 /** Parents belong to root and can be passed through; the directory itself is the node's alone. */
-function directoryWithParents(mount: string, directory: string, parentsOnly: boolean): VolumeDocument["directories"] {
+function directoryWithParents(mount: string, directory: string): VolumeDocument["directories"] {
   const parents: string[] = [];
   for (let path = directory; isInside(path, mount); path = path.slice(0, path.lastIndexOf("/"))) parents.unshift(path);
-  return parents
-    .filter((path) => !(parentsOnly && path === directory))
-    .map((path) =>
-      path === directory
-        ? { path, owner: ACCOUNT.name, group: ACCOUNT.name, mode: "0700" }
-        : { path, owner: "root", group: "root", mode: "0755" },
-    );
+  return parents.map((path) => ({
+    path,
+    ...(path === directory ? NODE_ALONE : { owner: "root", group: "root", mode: "0755" }),
+  }));
 }

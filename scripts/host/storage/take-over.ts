@@ -2,16 +2,18 @@
  * Moves an existing lightning directory onto the volume, as Core Lightning's backup document describes it: lightningd gone, copied,
  * owner set, `diff -r` clean, a symlink in the old place. The old directory is kept aside.
  *
- * FROM stays whole and in its place until the copy is complete, compared and durable under TO. Interrupted anywhere, the next run
- * finds one of these and goes on:
+ * FROM stays whole and in its place until the copy is complete, compared and durable under TO. Then it is moved aside, and looked at
+ * once more: nobody can open it by its name any more, so whoever has opened or changed it since is seen, and it is put back.
+ * Interrupted anywhere, the next run finds one of these and goes on:
  * - FROM a directory, no TO: the copy was not complete; it is made anew.
  * - FROM a directory, TO the same: only FROM has to give way.
  * - FROM gone, kept aside: only the symlink is missing.
  */
-import { lstat, readdir, readFile, readlink, realpath, rename, rm, rmdir, statfs } from "node:fs/promises";
+import type { BigIntStats } from "node:fs";
+import { lstat, readdir, readFile, rename, rm, rmdir, stat, statfs } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import type { VolumeDocument } from "../contract.ts";
-import { makeSymlink, syncDirectory } from "../files.ts";
+import { makeSymlink, setOwnership, syncDirectory } from "../files.ts";
 import { CommandFailed, must, run } from "../process.ts";
 import { type Entry, readEntries } from "../read.ts";
 import { type ApplyContext, type OwnAction, Refusal } from "../stage.ts";
@@ -22,9 +24,13 @@ export interface TakeOverFacts {
   from: Entry | undefined;
   aside: Entry | undefined;
   to: "absent" | "empty" | "same" | "other";
-  /** Processes that have files below FROM open, or work in it: "lightningd (4711)". */
+  /** Files that a lightning directory of this node has and FROM has not: "bitcoin/hsm_secret (nothing there)". */
+  lacking: string[];
+  /** Processes that use the old directory, where it is now: "lightningd (4711)". */
   users: string[];
   fromIsMountPoint: boolean;
+  /** The directory that has to hold the symlink is there. */
+  hasParent: boolean;
 }
 
 export type TakeOverAction = OwnAction & { kind: "storage/take-over" | "storage/finish-take-over"; takeOver: TakeOver };
@@ -33,31 +39,56 @@ export type TakeOverAction = OwnAction & { kind: "storage/take-over" | "storage/
 export const asideOf = (from: string): string => `${from}.before-twofold`;
 const partialOf = (to: string): string => `${to}.partial`;
 
-/** Processes that use something below a directory; as root, all of them. */
+/** All that lies below a directory; symlinks are not followed, and what goes away meanwhile is left out. */
+async function entriesBelow(directory: string): Promise<{ path: string; stats: BigIntStats }[]> {
+  const entries: { path: string; stats: BigIntStats }[] = [];
+  for (const name of await readdir(directory).catch(() => [])) {
+    const path = join(directory, name);
+    const stats = await lstat(path, { bigint: true }).catch(() => undefined);
+    if (stats !== undefined) entries.push({ path, stats });
+    if (stats?.isDirectory()) entries.push(...(await entriesBelow(path)));
+  }
+  return entries;
+}
+
+const idOf = ({ dev, ino }: BigIntStats): string => `${dev}:${ino}`;
+
+/**
+ * Processes that have something below a directory open, or work in it; as root, all of them. By inode and not by name: a
+ * container has its own name for a directory that it was given.
+ */
 export async function usersOf(directory: string): Promise<string[]> {
-  const real = await realpath(directory).catch(() => directory);
-  const inside = (path: string) => path === real || path.startsWith(`${real}/`);
-  const link = (path: string) => readlink(path).catch(() => "");
+  const ids = new Set((await entriesBelow(directory)).map(({ stats }) => idOf(stats)));
+  ids.add(idOf(await stat(directory, { bigint: true })));
+  const isBelow = async (link: string) => {
+    const stats = await stat(link, { bigint: true }).catch(() => undefined);
+    return stats !== undefined && ids.has(idOf(stats));
+  };
   const users: string[] = [];
   for (const pid of await readdir("/proc")) {
     if (!/^\d+$/.test(pid) || Number(pid) === process.pid) continue;
     const open = await readdir(`/proc/${pid}/fd`).catch(() => []);
-    const links = await Promise.all([link(`/proc/${pid}/cwd`), ...open.map((fd) => link(`/proc/${pid}/fd/${fd}`))]);
-    if (!links.some(inside)) continue;
+    const links = [`/proc/${pid}/cwd`, `/proc/${pid}/root`, ...open.map((fd) => `/proc/${pid}/fd/${fd}`)];
+    if (!(await Promise.all(links.map(isBelow))).includes(true)) continue;
     const name = await readFile(`/proc/${pid}/comm`, "utf8").catch(() => "");
     users.push(`${name.trim() || "a process"} (${pid})`);
   }
   return users;
 }
 
+/** Inode, size and times of everything below a directory, by which a change is seen whoever made it. */
+async function stateOf(directory: string): Promise<Map<string, string>> {
+  return new Map(
+    (await entriesBelow(directory)).map(({ path, stats: { ino, size, mtimeNs, ctimeNs } }) => [
+      path.slice(directory.length + 1),
+      `${ino} ${size} ${mtimeNs} ${ctimeNs}`,
+    ]),
+  );
+}
+
 /** Sockets, which a copy can't keep and `diff` can't compare: lightning-rpc of a lightningd that is gone. */
 async function socketsBelow(directory: string): Promise<string[]> {
-  const sockets: string[] = [];
-  for (const name of await readdir(directory, { recursive: true })) {
-    const path = join(directory, name);
-    if ((await lstat(path)).isSocket()) sockets.push(path);
-  }
-  return sockets;
+  return (await entriesBelow(directory)).filter(({ stats }) => stats.isSocket()).map(({ path }) => path);
 }
 
 /** `diff -r`: undefined if both are the same, else its first lines. */
@@ -70,9 +101,21 @@ async function difference(a: string, b: string): Promise<string | undefined> {
   throw new CommandFailed("diff", args, compared);
 }
 
-export async function readTakeOver({ from, to }: TakeOver): Promise<TakeOverFacts> {
+/** Of the files that FROM must have, those that are not there; what a symlink points to would not come with it. */
+async function lackingOf(from: string, holds: readonly string[]): Promise<string[]> {
+  const found = await Promise.all(holds.map((name) => lstat(join(from, name)).catch(() => undefined)));
+  return holds.flatMap((name, index) => {
+    const stats = found[index];
+    if (stats?.isFile()) return [];
+    const instead = stats === undefined ? "nothing there" : stats.isSymbolicLink() ? "a symlink" : "no file";
+    return [`${name} (${instead})`];
+  });
+}
+
+export async function readTakeOver({ from, to, holds }: TakeOver): Promise<TakeOverFacts> {
   const aside = asideOf(from);
-  const entries = await readEntries([from, to, aside]);
+  const parent = dirname(from);
+  const entries = await readEntries([from, to, aside, parent]);
   const found = entries.get(from);
   const there = entries.get(to);
   const isDirectory = found?.kind === "directory";
@@ -83,12 +126,15 @@ export async function readTakeOver({ from, to }: TakeOver): Promise<TakeOverFact
     return isDirectory && (await difference(from, to)) === undefined ? "same" : "other";
   };
   const device = async (path: string) => (await lstat(path)).dev;
+  const isAside = found === undefined && entries.get(aside)?.kind === "directory";
   return {
     from: found,
     aside: entries.get(aside),
     to: await state(),
-    users: isDirectory ? await usersOf(from) : [],
-    fromIsMountPoint: isDirectory && (await device(from)) !== (await device(dirname(from))),
+    lacking: isDirectory ? await lackingOf(from, holds) : [],
+    users: isDirectory ? await usersOf(from) : isAside ? await usersOf(aside) : [],
+    fromIsMountPoint: isDirectory && (await device(from)) !== (await device(parent)),
+    hasParent: entries.get(parent) !== undefined,
   };
 }
 
@@ -126,13 +172,22 @@ export function planTakeOver(
       "correct takeOver in the stack's config",
     );
   }
+  if (facts.lacking.length > 0) {
+    refuse(
+      "STORAGE-TAKE-OVER-NO-NODE",
+      `${from} is to be taken over, and is not the lightning directory of this node`,
+      `it lacks ${facts.lacking.join(" and ")}`,
+      "all of it would be moved to the volume and another owner, and the node's wallet stay where it is",
+      "name the directory that the running node has as --lightning-dir; a wallet that it has elsewhere, or behind a symlink, goes there first, as a file",
+    );
+  }
   if (facts.users.length > 0) {
     refuse(
       "STORAGE-TAKE-OVER-IN-USE",
-      `${from} is in use`,
+      `${facts.from === undefined ? asideOf(from) : from} is in use`,
       facts.users.join(", "),
       "what lightningd commits during the copy would be missing in it, and an old state loses channels",
-      "stop lightningd ('lightning-cli stop'; disable its old unit), wait until it is gone, and run this again",
+      "stop lightningd ('lightning-cli stop'; disable its old unit, remove its container), wait until it is gone, and run this again",
     );
   }
   if (facts.fromIsMountPoint) {
@@ -148,17 +203,32 @@ export function planTakeOver(
   if (facts.from === undefined) {
     if (volume === "unmounted") return [];
     const summary = `leave a symlink to ${to} at ${from}`;
-    if (exists === "same" || exists === "other") return [{ kind: "storage/finish-take-over", item, summary, takeOver }];
+    const takeItOut = "take takeOver out of the config";
+    if (exists === "same" || exists === "other") {
+      if (facts.hasParent) return [{ kind: "storage/finish-take-over", item, summary, takeOver }];
+      refuse(
+        "STORAGE-TAKE-OVER-PARENT",
+        `${from} is to be a symlink to ${to}, and has no place`,
+        `there is no ${dirname(from)}`,
+        "the node lies on the volume already; the symlink is for what knows the old place, and twofold makes no homes for it",
+        `${takeItOut}; or make ${dirname(from)}, and run this again`,
+      );
+    }
+    if (facts.aside !== undefined) {
+      refuse(
+        "STORAGE-TAKE-OVER-MISSING",
+        `${from} was taken over, and what came of it is gone`,
+        `the old directory lies at ${asideOf(from)}, but ${to} holds nothing`,
+        "the old directory is from before the move: to start from it is to start from an old state, which loses channels",
+        `${takeItOut}, and restore the newest copy (README, "The node's volume, or its host, is gone")`,
+      );
+    }
     refuse(
       "STORAGE-TAKE-OVER-MISSING",
-      `${from} is to be taken over, and there is nothing`,
-      facts.aside === undefined
-        ? `neither ${from} nor ${to} exists`
-        : `the old directory lies at ${asideOf(from)}, but ${to} is gone`,
-      facts.aside === undefined
-        ? "a node that starts without its directory is a new node with a new identity"
-        : "the old directory is from before the move: to start from it is to start from an old state, which loses channels",
-      facts.aside === undefined ? "correct takeOver, or remove it for a new node" : "restore the newest copy instead",
+      `${from} is to be taken over, and is not there`,
+      `no ${from}, and nothing in ${to}`,
+      "a node that starts without its directory is a new node with a new identity",
+      `correct it; a node that is to be restored here, or a new one: ${takeItOut}`,
     );
   }
   if (facts.aside !== undefined) {
@@ -188,13 +258,16 @@ export function planTakeOver(
   return [{ kind: "storage/take-over", item, summary, takeOver }];
 }
 
+const RUN_AGAIN =
+  "stop lightningd (disable its old unit, remove its container), wait until it is gone, and run this again";
+
 async function refuseUsers(from: string): Promise<void> {
   const users = await usersOf(from);
   if (users.length === 0) return;
   throw new Error(
     `${from} came into use while it was being copied: ${users.join(", ")}\n` +
       "  why: its commits are not in the copy, so the copy was left aside and the directory stays where it is\n" +
-      "  to do: stop lightningd, wait until it is gone, and run this again",
+      `  to do: ${RUN_AGAIN}`,
   );
 }
 
@@ -209,15 +282,18 @@ async function refuseLackOfSpace(from: string, to: string): Promise<void> {
   );
 }
 
-async function copy({ from, to, owner, group }: TakeOver, context: ApplyContext): Promise<void> {
+/** Leaves a whole copy at TO. Returns the state of FROM from before it. */
+async function copy({ from, to, owner, group, mode }: TakeOver, context: ApplyContext): Promise<Map<string, string>> {
   const partial = partialOf(to);
   await refuseUsers(from);
   await rm(partial, { recursive: true, force: true });
   await refuseLackOfSpace(from, to);
+  const before = await stateOf(from);
   context.progress(`  copying ${from}`);
   await must("cp", ["--archive", "--reflink=auto", "--no-target-directory", "--", from, partial]);
   for (const socket of await socketsBelow(partial)) await rm(socket);
   await must("chown", ["--recursive", "--no-dereference", `${owner}:${group}`, "--", partial]);
+  await setOwnership(partial, { owner, group, mode });
   await must("sync", ["--file-system", "--", partial]);
   context.progress("  comparing (diff -r)");
   const differs = await difference(from, partial);
@@ -231,18 +307,54 @@ async function copy({ from, to, owner, group }: TakeOver, context: ApplyContext)
   if ((await readEntries([to])).get(to) !== undefined) await rmdir(to);
   await rename(partial, to);
   await syncDirectory(dirname(to));
+  return before;
 }
 
-async function finish({ from, to }: TakeOver): Promise<void> {
-  if ((await readEntries([from])).get(from)?.kind === "directory") {
-    await rename(from, asideOf(from));
+/** A whole copy that an interrupted run has left is looked at once more. Returns the state of FROM from before that. */
+async function compare({ from, to }: TakeOver, context: ApplyContext): Promise<Map<string, string>> {
+  const before = await stateOf(from);
+  context.progress("  comparing (diff -r)");
+  const differs = await difference(from, to);
+  if (differs === undefined) return before;
+  throw new Error(
+    `${from} and its copy ${to} are not the same any more:\n    ${differs}\n` +
+      "  why: something has changed one of them since the plan was made\n  to do: stop what uses it, and run this again",
+  );
+}
+
+/** @param before State of FROM from before it was copied or compared. */
+async function moveAside(
+  { from, to }: TakeOver,
+  before: ReadonlyMap<string, string>,
+  context: ApplyContext,
+): Promise<void> {
+  const aside = asideOf(from);
+  await rename(from, aside);
+  await syncDirectory(dirname(from));
+  const [users, after] = [await usersOf(aside), await stateOf(aside)];
+  const changed = [...new Set([...before.keys(), ...after.keys()])].filter(
+    (name) => before.get(name) !== after.get(name),
+  );
+  if (users.length > 0 || changed.length > 0) {
+    await rename(aside, from);
     await syncDirectory(dirname(from));
+    const used = [
+      ...(users.length > 0 ? [`open in ${users.join(", ")}`] : []),
+      ...changed.map((name) => `${name} changed`),
+    ];
+    throw new Error(
+      `${from} was used since it was copied to ${to}: ${used.slice(0, 5).join(", ")}\n` +
+        "  why: what was committed is not in the copy, so the directory was put back in its place\n" +
+        `  to do: ${RUN_AGAIN}; if it refuses then, move ${to} away: it is the older of the two`,
+    );
   }
-  await makeSymlink(from, to);
+  context.progress(`  ${from} is kept at ${aside}`);
 }
 
-export async function applyTakeOver(action: TakeOverAction, context: ApplyContext): Promise<void> {
-  if (action.kind === "storage/take-over") await copy(action.takeOver, context);
-  await finish(action.takeOver);
-  context.progress(`  ${basename(action.takeOver.from)} is kept at ${asideOf(action.takeOver.from)}`);
+export async function applyTakeOver({ kind, takeOver }: TakeOverAction, context: ApplyContext): Promise<void> {
+  const { from, to } = takeOver;
+  if (kind === "storage/take-over") await moveAside(takeOver, await copy(takeOver, context), context);
+  else if ((await readEntries([from])).get(from)?.kind === "directory")
+    await moveAside(takeOver, await compare(takeOver, context), context);
+  await makeSymlink(from, to);
 }
