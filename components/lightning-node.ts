@@ -23,7 +23,7 @@ export class LightningNode extends HostStage<LightningdDocument> {
   constructor(name: string, args: LightningNodeArgs, options?: pulumi.ComponentResourceOptions) {
     const { host, upload } = args;
     super("twofold:host:LightningNode", name, args, options, {
-      stop: host.run("stop", "lightningd"),
+      stop: host.runAtDelete("stop", "lightningd"),
       after: (parent) =>
         upload === undefined
           ? []

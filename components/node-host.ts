@@ -83,9 +83,20 @@ export class NodeHost extends pulumi.ComponentResource {
 
   /** Command line that runs the host program of exactly this version, e.g. `run("stop", "lightningd")`. */
   run(...words: string[]): string {
-    return [`${PROGRAM_DIRECTORY}/run`, this.#sha256, ...words].join(" ");
+    return commandLine(this.#sha256, words);
+  }
+
+  /**
+   * Command line for when a resource is deleted: by the version that is then in use on the host, since the one by which it was
+   * made may be gone.
+   */
+  runAtDelete(...words: string[]): string {
+    return commandLine("current", words);
   }
 }
+
+const commandLine = (version: string, words: readonly string[]): string =>
+  [`${PROGRAM_DIRECTORY}/run`, version, ...words].join(" ");
 
 /** Options of a resource on a host: gone with the machine, where the stack makes it. */
 export function childOptions(parent: pulumi.Resource, host: NodeHost): pulumi.CustomResourceOptions {

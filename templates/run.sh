@@ -1,5 +1,5 @@
 #!/bin/sh
-# twofold's launcher: run SHA256 COMMAND ARGUMENTS...
+# twofold's launcher: run SHA256|current COMMAND ARGUMENTS...
 # Runs the host program only if it is root's own and exactly the one that was asked for.
 set -eu
 
@@ -11,8 +11,18 @@ refuse() {
 }
 
 sha256=${1-}
+# What is run to delete a resource: the version that Pulumi's state would name may have been removed by later ones.
+if [ "$sha256" = current ]; then
+  sha256=$(readlink "$directory/current") || refuse \
+    "no host program is in use on this host" \
+    "  received: no symlink $directory/current" \
+    "  why: it says which version units and cron run" \
+    "  to do: run 'pulumi up', which puts it in place"
+  sha256=${sha256#host-}
+  sha256=${sha256%.mjs}
+fi
 case $sha256 in
-*[!0-9a-f]* | '') refuse "usage: run SHA256 COMMAND ARGUMENTS..." "  received: '$sha256' instead of 64 hexadecimal digits" ;;
+*[!0-9a-f]* | '') refuse "usage: run SHA256|current COMMAND ARGUMENTS..." "  received: '$sha256' instead of 64 hexadecimal digits" ;;
 esac
 shift
 

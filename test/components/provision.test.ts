@@ -126,7 +126,7 @@ test.serial("only lightningd is stopped when the stack is destroyed; nothing els
   const deleting = registered.filter(({ inputs }) => "delete" in inputs);
   t.deepEqual(
     deleting.map(({ name, inputs }) => [name, inputs.delete]),
-    [["alice-lightningd-apply", "/usr/local/lib/twofold/run ab12 stop lightningd"]],
+    [["alice-lightningd-apply", "/usr/local/lib/twofold/run current stop lightningd"]],
   );
 });
 

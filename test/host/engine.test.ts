@@ -139,6 +139,19 @@ test.serial("base and maintenance are applied, and a second time change nothing 
   t.is(await started(), startedBefore);
 });
 
+test.serial("what deletes a resource runs the version in use, and fails clearly where there is none", async (t) => {
+  const current = (...words: string[]) => host.exec([`${LIBRARY}/run`, "current", ...words], "[]");
+  t.is((await current("check")).status, 0);
+  await host.must("mv", `${LIBRARY}/current`, "/root/current");
+  const missing = await current("check");
+  t.is(missing.status, 4);
+  t.regex(missing.stderr, /no host program is in use on this host\n {2}received: no symlink/);
+  await host.must("ln", "-s", "../../../root/host-evil.mjs", `${LIBRARY}/current`);
+  t.regex((await current("check")).stderr, /instead of 64 hexadecimal digits/);
+  await host.must("mv", "--no-target-directory", "/root/current", `${LIBRARY}/current`);
+  t.deepEqual(await host.drift(base), []);
+});
+
 test.serial(
   "each managed item that is tampered with is named by check alone, and put back by repair alone",
   async (t) => {
