@@ -40,6 +40,8 @@ export interface BaseDocument {
   packages: string[];
   /** The system account that runs lightningd, and its primary group of the same name. */
   user: { name: string; home: string };
+  /** Name of the node that this host runs, if it does. */
+  node?: string;
 }
 
 /** One BTRFS filesystem over several devices. */

@@ -42,6 +42,7 @@ const base = z.strictObject({
   host: text,
   packages: z.array(packageName),
   user: z.strictObject({ name: accountName, home: path }),
+  node: z.exactOptional(text),
 });
 
 const storage = z.strictObject({

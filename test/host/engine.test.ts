@@ -127,6 +127,17 @@ test.serial("fails clearly when the package mirror can't be reached, and install
   await host.must("sh", "-c", "rm -rf /etc/apt && mv /root/apt /etc/apt");
 });
 
+test.serial("refuses a host with config and unit of another lightningd, before anything is changed", async (t) => {
+  const files = ["/etc/lightningd/lightningd.conf", "/etc/systemd/system/lightningd.service"];
+  await host.must("sh", "-euc", 'mkdir -p /etc/lightningd; for f; do echo "# mine" > "$f"; done', "sh", ...files);
+  const before = await host.fingerprint();
+  const { status, stderr } = await host.program(["apply", "base", "machine"], { ...base, node: "alice" });
+  t.is(status, 3);
+  t.regex(stderr, /HOST-IN-THE-WAY[\s\S]*received: \S+lightningd\.conf, \S+lightningd\.service\n/);
+  t.deepEqual(await host.changesSince(before), []);
+  await host.must("rm", ...files);
+});
+
 test.serial("base and maintenance are applied, and a second time change nothing at all", async (t) => {
   t.true((await host.apply(base)).includes("package:cron"));
   t.deepEqual(await host.apply(maintenance), [`file:${LIBRARY}/into-journal`, "file:/etc/cron.d/twofold"]);

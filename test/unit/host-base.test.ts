@@ -5,6 +5,7 @@ import { outdated } from "../../scripts/host/base/programs.ts";
 import type { BaseDocument } from "../../scripts/host/contract.ts";
 import { parseFilesystems, parseModules } from "../../scripts/host/kernel.ts";
 import type { Unit } from "../../scripts/host/read.ts";
+import { Refusal } from "../../scripts/host/stage.ts";
 
 const document: BaseDocument = {
   stage: "base",
@@ -35,6 +36,7 @@ const asDesired: BaseFacts = {
   current: { kind: "symlink", owner: "root", group: "root", mode: "0777", target: "host-abc.mjs" },
   clock: { container: false, services: new Map([["chrony.service", unit()]]), synchronised: true },
   kernel: { release: "6.12.0", has: new Set(["btrfs"]) },
+  strangers: [],
 };
 const withPackages = (...packages: string[]) => ({ ...document, packages });
 const kernelWith = (...names: string[]) => ({ ...asDesired, kernel: { release: "6.12.0", has: new Set(names) } });
@@ -137,6 +139,12 @@ test("refuses every distribution but the supported ones, and names it", (t) => {
       message: new RegExp(`received: ${distribution}`),
     });
   }
+});
+
+test("refuses, before anything else is changed, a host whose own lightningd has its files in the way", (t) => {
+  const strangers = ["/etc/lightningd/lightningd.conf"];
+  const error = t.throws(() => planBase({ ...empty, strangers }, document), { instanceOf: Refusal });
+  t.is(error?.code, "HOST-IN-THE-WAY");
 });
 
 test("refuses NFS where the kernel has none, before any package is installed, and nothing else for it", (t) => {

@@ -3,6 +3,7 @@ import { LIGHTNINGD, type LightningdDocument } from "../../scripts/host/contract
 import { DIRECTORIES, type LightningdFacts } from "../../scripts/host/lightningd/facts.ts";
 import { programsOf } from "../../scripts/host/lightningd/install/layout.ts";
 import { lightningdItems, planLightningd } from "../../scripts/host/lightningd/plan.ts";
+import { isStranger } from "../../scripts/host/lightningd/strangers.ts";
 import type { UnitState } from "../../scripts/host/lightningd/unit.ts";
 import type { Entry } from "../../scripts/host/read.ts";
 import { Refusal } from "../../scripts/host/stage.ts";
@@ -32,6 +33,7 @@ function newHost(): LightningdFacts {
     networkDirectory: undefined,
     unit: { ...UNIT, load: "not-found", enabled: "", active: "inactive", sub: "dead", mainPid: 0, invocation: "" },
     startedWith: undefined,
+    strangers: [],
     initialised: false,
     sharedDisks: [],
     certificateProblem: undefined,
@@ -61,6 +63,7 @@ function runningHost(document: LightningdDocument): LightningdFacts {
     networkDirectory: { kind: "directory", owner: "bitcoin", group: "bitcoin", mode: "0700" },
     unit: UNIT,
     startedWith: desired,
+    strangers: [],
     initialised: true,
     sharedDisks: [],
     certificateProblem: undefined,
@@ -171,6 +174,25 @@ test("main and replica get the declared journal mode, each only if it has anothe
   t.deepEqual(modes("wal", "wal"), [start]);
   t.deepEqual(modes("wal", "delete"), [`lightningd/set-journal-mode journal-mode:${replica.path}`, start]);
   t.deepEqual(modes("delete", "wal"), [`lightningd/set-journal-mode journal-mode:${MAIN}`, start]);
+});
+
+test("refuses to write over config and unit of somebody else's lightningd", (t) => {
+  const facts = { ...newHost(), strangers: [LIGHTNINGD.config, LIGHTNINGD.unitFile] };
+  const error = t.throws(() => planOf(facts), { instanceOf: Refusal });
+  t.is(error?.code, "HOST-IN-THE-WAY");
+  t.regex(error?.received ?? "", /^\/etc\/lightningd\/lightningd\.conf, \/etc\/systemd\/system\/lightningd\.service$/);
+  t.regex(error?.fix ?? "", /node\.options, mv (\S+lightningd\.conf) \1\.before-twofold, mv /);
+});
+
+test("config and unit begin with the words by which they are known as twofold's own", (t) => {
+  const paths: string[] = [LIGHTNINGD.config, LIGHTNINGD.unitFile];
+  for (const action of planLightningd(newHost(), lightningdDocument()))
+    if (action.kind === "write-file" && paths.includes(action.path))
+      t.false(isStranger({ kind: "file", content: action.content, ...action.ownership }), action.path);
+  t.true(isStranger({ kind: "file", content: "network=bitcoin\n", ...root, mode: "0644" }));
+  t.true(isStranger({ kind: "symlink", target: "/dev/null", ...root, mode: "0777" }));
+  t.false(isStranger(undefined));
+  t.plan(5);
 });
 
 test("an empty or foreign file is left to the gate", (t) => {

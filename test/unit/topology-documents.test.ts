@@ -82,6 +82,11 @@ test("the same topology gives the same documents, in whatever order its hosts ar
   t.is(JSON.stringify([...documentsOf(valid(reversed))]), JSON.stringify([...documentsOf(valid(sshfsConfig()))]));
 });
 
+test("the base stage knows which host runs the node", (t) => {
+  const nodes = ["alice", "vault"].map((host) => documentOf(valid(sshfsConfig()), host, "base")?.node);
+  t.deepEqual(nodes, ["alice", undefined]);
+});
+
 test("a host gets the packages that its stages need, sorted, and no others", (t) => {
   const packages = (config: Config, host: string) => documentOf(valid(config), host, "base")?.packages;
   t.deepEqual(packages(sshfsConfig(), "alice"), [

@@ -5,7 +5,11 @@ import { clusterHosts } from "./cluster.ts";
 
 /** The packages that the other stages of this host need, and the account that runs lightningd. */
 export function baseDocument(topology: Topology, host: string): BaseDocument {
-  return { stage: "base", host, packages: packagesOf(topology, host), user: { ...ACCOUNT } };
+  const { node } = topology;
+  return {
+    ...{ stage: "base", host, packages: packagesOf(topology, host), user: { ...ACCOUNT } },
+    ...(host === node.host ? { node: node.name } : {}),
+  };
 }
 
 function packagesOf(topology: Topology, host: string): string[] {

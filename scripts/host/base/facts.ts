@@ -2,6 +2,7 @@
 import { basename } from "node:path";
 import { type BaseDocument, PROGRAM_DIRECTORY } from "../contract.ts";
 import { type Kernel, readKernel } from "../kernel.ts";
+import { readStrangers } from "../lightningd/strangers.ts";
 import { must, run } from "../process.ts";
 import { type Entry, readEntries, readPackages, readText, readUnits, type Unit } from "../read.ts";
 
@@ -19,6 +20,8 @@ export interface BaseFacts {
   current: Entry | undefined;
   clock: Clock;
   kernel: Kernel;
+  /** On the node's host: config and unit of a lightningd that is not twofold's. */
+  strangers: string[];
 }
 
 export interface Clock {
@@ -71,7 +74,7 @@ async function readClock(): Promise<Clock> {
 
 export async function readBaseFacts(document: BaseDocument): Promise<BaseFacts> {
   const { name, home } = document.user;
-  const [osRelease, passwd, group, installed, entries, clock, kernel] = await Promise.all([
+  const [osRelease, passwd, group, installed, entries, clock, kernel, strangers] = await Promise.all([
     readText("/etc/os-release"),
     readText("/etc/passwd"),
     readText("/etc/group"),
@@ -79,6 +82,7 @@ export async function readBaseFacts(document: BaseDocument): Promise<BaseFacts> 
     readEntries([home, CURRENT]),
     readClock(),
     readKernel(),
+    document.node === undefined ? [] : readStrangers(),
   ]);
   return {
     distribution: parseDistribution(osRelease ?? ""),
@@ -90,5 +94,6 @@ export async function readBaseFacts(document: BaseDocument): Promise<BaseFacts> 
     current: entries.get(CURRENT),
     clock,
     kernel,
+    strangers,
   };
 }

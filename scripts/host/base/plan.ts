@@ -1,5 +1,6 @@
 /** Packages, the service account, the clock and the program that units use. */
 import type { BaseDocument } from "../contract.ts";
+import { refuseStrangers } from "../lightningd/strangers.ts";
 import { planDirectory, planRunningUnit, planSymlink } from "../planning.ts";
 import { type CommonAction, type ItemName, type OwnAction, Refusal } from "../stage.ts";
 import { type BaseFacts, type Clock, CURRENT } from "./facts.ts";
@@ -29,6 +30,8 @@ export function baseItems(document: BaseDocument): ItemName[] {
 export function planBase(facts: BaseFacts, document: BaseDocument): BaseAction[] {
   refuseDistribution(facts.distribution);
   refuseKernel(facts, document);
+  // Again in their own stage: here before packages and volumes have changed the host.
+  refuseStrangers(facts.strangers);
   return [
     ...planPackages(facts, document),
     ...planAccount(facts, document),

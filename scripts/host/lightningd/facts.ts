@@ -11,12 +11,15 @@ import { type InstallFacts, readInstallFacts } from "./install/install.ts";
 import { programsOf } from "./install/layout.ts";
 import { lacksLibpq } from "./install/libpq.ts";
 import { readJournalMode, SQLITE_HEADER_BYTES } from "./journal-mode.ts";
+import { readStrangers } from "./strangers.ts";
 import { readProcessVariable, readUnitState, type UnitState } from "./unit.ts";
 
 export interface LightningdFacts {
   install: InstallFacts;
   /** By path: config files, unit, start program, gate document, and the directories of twofold. */
   entries: Map<string, Entry | undefined>;
+  /** Config and unit of a lightningd that is not twofold's. */
+  strangers: string[];
   /** Declared mount points at which nothing is mounted. */
   unmounted: string[];
   networkDirectory: Entry | undefined;
@@ -59,9 +62,10 @@ export async function readLightningdFacts(document: LightningdDocument): Promise
     LIGHTNINGD.unitFile,
     ...(hasPostgresWallet(document) ? [tlsFiles("node").key] : []),
   ];
-  const [install, entries, unmounted, networkDirectory, unit, data] = await Promise.all([
+  const [install, entries, strangers, unmounted, networkDirectory, unit, data] = await Promise.all([
     readInstallFacts(document.install),
     readEntries(paths),
+    readStrangers(),
     notMounted(document.mounts),
     readAccounts().then((accounts) => readEntry(network, accounts)),
     readUnitState(),
@@ -73,6 +77,7 @@ export async function readLightningdFacts(document: LightningdDocument): Promise
   return {
     install,
     entries,
+    strangers,
     unmounted,
     networkDirectory,
     unit,

@@ -18,6 +18,7 @@ import { DIRECTORIES, type LightningdFacts, networkDirectoryOf, walletFiles } fr
 import { type InstallAction, installItems, planInstall } from "./install/install.ts";
 import { programsOf } from "./install/layout.ts";
 import { withoutLibpq } from "./install/libpq.ts";
+import { refuseStrangers } from "./strangers.ts";
 import { isUp } from "./unit.ts";
 
 interface Own {
@@ -68,6 +69,7 @@ export function lightningdItems(document: LightningdDocument): ItemName[] {
 }
 
 export function planLightningd(facts: LightningdFacts, document: LightningdDocument): Action[] {
+  refuseStrangers(facts.strangers);
   refuseSharedDisks(facts, document);
   if (facts.lacksLibpq) throw withoutLibpq(`${programsOf(document.install)}/lightningd`);
   if (hasPostgresWallet(document)) requireCertificate(document.wallet.identity, facts.certificateProblem);
