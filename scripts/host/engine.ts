@@ -62,13 +62,15 @@ interface Plan {
   planned: Action[];
   /** Consequences of an earlier run that didn't come to them. */
   leftOver: Action[];
+  /** What the operator has to do himself ({@link Stage.awaits}). */
+  awaits: string | undefined;
 }
 
 async function makePlan(document: StageDocument): Promise<Plan> {
   const stage = stageOf(document.stage);
   const [facts, pending] = await Promise.all([stage.readFacts(document), readPending(document.stage)]);
   const planned = stage.plan(facts, document);
-  return { planned, leftOver: leftOver(pending, planned) };
+  return { planned, leftOver: leftOver(pending, planned), awaits: stage.awaits?.(facts, document) };
 }
 
 /** Everything to be done for a document as the host is now; empty if nothing is. @throws {Refusal} */
@@ -105,8 +107,12 @@ export async function applyDocument(document: StageDocument, context: ApplyConte
   const changed = new Set<ItemName>();
   try {
     for (let round = 1; ; round++) {
-      const actions = await planDocument(document);
-      if (actions.length === 0) break;
+      const { planned, leftOver, awaits } = await makePlan(document);
+      const actions = [...planned, ...leftOver];
+      if (actions.length === 0) {
+        if (awaits !== undefined) context.progress(`${document.stage}: ${awaits}`);
+        break;
+      }
       if (round === ROUNDS) throw stillDifferent(document.stage, actions);
       await writePending(document.stage, actions);
       for (const action of actions) changed.add(action.item);

@@ -54,6 +54,8 @@ export interface Stage<D extends StageDocument, F, A extends OwnAction = never> 
   readFacts(document: D): Promise<F>;
   /** Pure. Throws {@link Refusal} for what must not be touched. */
   plan(facts: F, document: D): (CommonAction | A)[];
+  /** Pure. What the host stands still for although it is as the document says: the next step is the operator's own. */
+  awaits?(facts: F, document: D): string | undefined;
   /** Carries out one of the stage's own actions. */
   apply(action: A, document: D, context: ApplyContext): Promise<void>;
   /** Housekeeping after a successful run whose lack is no drift. Changes nothing where there is nothing to tidy. */

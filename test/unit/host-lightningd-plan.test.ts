@@ -2,7 +2,7 @@ import test from "ava";
 import { LIGHTNINGD, type LightningdDocument } from "../../scripts/host/contract.ts";
 import { DIRECTORIES, type LightningdFacts } from "../../scripts/host/lightningd/facts.ts";
 import { programsOf } from "../../scripts/host/lightningd/install/layout.ts";
-import { lightningdItems, planLightningd } from "../../scripts/host/lightningd/plan.ts";
+import { awaitsOf, lightningdItems, planLightningd } from "../../scripts/host/lightningd/plan.ts";
 import { isStranger } from "../../scripts/host/lightningd/strangers.ts";
 import type { UnitState } from "../../scripts/host/lightningd/unit.ts";
 import type { Entry } from "../../scripts/host/read.ts";
@@ -34,7 +34,7 @@ function newHost(): LightningdFacts {
     unit: { ...UNIT, load: "not-found", enabled: "", active: "inactive", sub: "dead", mainPid: 0, invocation: "" },
     startedWith: undefined,
     strangers: [],
-    initialised: false,
+    awaits: "init",
     sharedDisks: [],
     certificateProblem: undefined,
     lacksLibpq: false,
@@ -64,7 +64,7 @@ function runningHost(document: LightningdDocument): LightningdFacts {
     unit: UNIT,
     startedWith: desired,
     strangers: [],
-    initialised: true,
+    awaits: undefined,
     sharedDisks: [],
     certificateProblem: undefined,
     lacksLibpq: false,
@@ -106,7 +106,7 @@ test("a node that was started before is started again when it stands still or ha
   const facts = runningHost(lightningdDocument());
   for (const active of ["inactive", "failed"])
     t.deepEqual(planOf(stopped(facts, active)), ["lightningd/start unit:lightningd.service"]);
-  t.deepEqual(planOf({ ...stopped(facts), initialised: false }), []);
+  for (const awaits of ["init", "witness rebuild"] as const) t.deepEqual(planOf({ ...stopped(facts), awaits }), []);
   t.deepEqual(planOf({ ...stopped(facts), unit: { ...UNIT, active: "activating" } }), []);
 });
 
@@ -176,6 +176,24 @@ test("main and replica get the declared journal mode, each only if it has anothe
   t.deepEqual(modes("delete", "wal"), [`lightningd/set-journal-mode journal-mode:${MAIN}`, start]);
 });
 
+test("a wallet that was brought here gets its journal mode, and is not started before a witness knows it", (t) => {
+  const { wallet } = lightningdDocument();
+  const replica = { path: "/mnt/replica/lightningd.sqlite3", peek: { kind: "local" as const } };
+  const document = lightningdDocument({ wallet: { ...wallet, replica } });
+  const facts: LightningdFacts = { ...stopped(runningHost(document)), awaits: "witness rebuild" };
+  t.deepEqual(planOf({ ...facts, journalModes: { [MAIN]: "delete" } }, document), [
+    `lightningd/set-journal-mode journal-mode:${MAIN}`,
+  ]);
+  t.regex(
+    awaitsOf(facts, document) ?? "",
+    /not started: .*witness rebuild takes it on, .*resync replica .*repair starts it/,
+  );
+  t.notRegex(awaitsOf(facts, lightningdDocument()) ?? "", /resync/);
+  t.regex(awaitsOf({ ...facts, awaits: "init" }, document) ?? "", /not started: \.\/twofold init gives a new node/);
+  t.is(awaitsOf({ ...facts, awaits: undefined }, document), undefined);
+  t.is(awaitsOf({ ...facts, unit: UNIT }, document), undefined, "it runs");
+});
+
 test("refuses to write over config and unit of somebody else's lightningd", (t) => {
   const facts = { ...newHost(), strangers: [LIGHTNINGD.config, LIGHTNINGD.unitFile] };
   const error = t.throws(() => planOf(facts), { instanceOf: Refusal });
@@ -202,7 +220,7 @@ test("an empty or foreign file is left to the gate", (t) => {
 });
 
 test("refuses first of all when the volume isn't mounted, and makes no directory under its mount point", (t) => {
-  const plan = planOf({ ...newHost(), unmounted: ["/srv/lightning"], initialised: true });
+  const plan = planOf({ ...newHost(), unmounted: ["/srv/lightning"], awaits: undefined });
   t.is(plan[0], "~lightningd/require-mount mount:/srv/lightning");
   t.false(plan.some((action) => action.includes("directory:/srv")));
   t.false(plan.some((action) => action.includes("lightningd/start")));
@@ -226,7 +244,7 @@ test("every item that a plan touches is among the stage's items", (t) => {
   const document = lightningdDocument();
   const items = new Set<string>(lightningdItems(document));
   for (const action of planLightningd(
-    { ...newHost(), initialised: true, journalModes: { [MAIN]: "delete" } },
+    { ...newHost(), awaits: undefined, journalModes: { [MAIN]: "delete" } },
     document,
   ))
     t.true(items.has(action.item), action.item);

@@ -66,7 +66,7 @@ export function highestMark(witnesses: WitnessState[]): Extract<WitnessState, { 
 const isBetween = (since: string, now: string, until: string) =>
   Date.parse(since) <= Date.parse(now) && Date.parse(now) < Date.parse(until);
 
-function permissionHolds({ permission, node, now }: Pick<Observed, "permission" | "node" | "now">): boolean {
+export function permissionHolds({ permission, node, now }: Pick<Observed, "permission" | "node" | "now">): boolean {
   return permission?.node === node && isBetween(permission.since, now, permission.expires);
 }
 

@@ -283,7 +283,8 @@ async function readReplica(
   }
 }
 
-async function readWitness(node: string, place: WitnessPlace): Promise<WitnessState> {
+/** What one place says of the node's mark; never throws for a host that does not answer. */
+export async function readWitness(node: string, place: WitnessPlace): Promise<WitnessState> {
   if (place.kind === "local") return { host: place.host, ...(await readMark(node)) };
   try {
     const answer = await askPeer(place.access, "read", {});

@@ -57,7 +57,7 @@ export function nothingExists(document: LightningdDocument, surveys: Survey[]): 
     why: "init makes a new node identity; channels and money belong to the old one",
     fix:
       wallet && !marked
-        ? "an existing wallet that was brought here: ./twofold witness rebuild --reason … takes it on as it is, then ./twofold repair starts it"
+        ? "an existing wallet that was brought here: ./twofold witness rebuild --reason … takes it on as it is, ./twofold resync replica --reason … makes its replica, if it has one, and ./twofold repair starts it then"
         : "start it with ./twofold repair; if a copy is lost, restore it; ./twofold gate says what is in the way",
   });
 }

@@ -2,7 +2,10 @@
 import { dirname } from "node:path";
 import { lightningdConfFiles } from "../../../templates/lightningd-conf.ts";
 import { hasPostgresWallet, hasSqliteWallet, LIGHTNINGD, type LightningdDocument, tlsFiles } from "../contract.ts";
+import { permissionHolds } from "../gate/decide.ts";
 import { notMounted } from "../gate/mounts.ts";
+import { readWitness, witnessPlaces } from "../gate/observe.ts";
+import { readPermission } from "../gate/state.ts";
 import { run } from "../process.ts";
 import { type Entry, readAccounts, readEntries, readEntry } from "../read.ts";
 import { readCertificateProblem } from "../tls/check.ts";
@@ -26,8 +29,8 @@ export interface LightningdFacts {
   unit: UnitState;
   /** TWOFOLD_DESIRED of the running main process: what it was started with. */
   startedWith: string | undefined;
-  /** The node was started before: `init` recorded it, or a wallet or an hsm_secret is there. */
-  initialised: boolean;
+  /** The verb without which the gate would refuse every start; undefined if `up` may start the node. */
+  awaits: "init" | "witness rebuild" | undefined;
   /** Disks on which both main and a replica on this host lie. */
   sharedDisks: string[];
   /** Why the node's certificate of the cluster can't serve; undefined if it can, or if none is needed. */
@@ -72,8 +75,12 @@ export async function readLightningdFacts(document: LightningdDocument): Promise
     readEntries([LIGHTNINGD.identity]),
   ]);
   const accounts = await readAccounts();
+  const hasIdentity = data.get(LIGHTNINGD.identity) !== undefined;
   const secret = await readEntry(`${network}/hsm_secret`, accounts);
   const modes = await Promise.all(walletFiles(document).map(async (path) => [path, await readModeOf(path)] as const));
+  const journalModes = Object.fromEntries(
+    modes.filter(([, mode]) => mode !== undefined),
+  ) as LightningdFacts["journalModes"];
   return {
     install,
     entries,
@@ -87,12 +94,27 @@ export async function readLightningdFacts(document: LightningdDocument): Promise
       : undefined,
     sharedDisks: unmounted.length > 0 ? [] : await readSharedDisks(document),
     startedWith: await readProcessVariable(unit.mainPid, "TWOFOLD_DESIRED"),
-    initialised:
-      data.get(LIGHTNINGD.identity) !== undefined ||
-      secret !== undefined ||
-      modes.some(([, mode]) => mode !== undefined),
-    journalModes: Object.fromEntries(modes.filter(([, mode]) => mode !== undefined)) as LightningdFacts["journalModes"],
+    awaits: hasIdentity ? undefined : await readAwaited(document, secret !== undefined, journalModes),
+    journalModes,
   };
+}
+
+/** What a node waits for that has no identity on this host. */
+async function readAwaited(
+  document: LightningdDocument,
+  hasSecret: boolean,
+  modes: LightningdFacts["journalModes"],
+): Promise<LightningdFacts["awaits"]> {
+  if (!hasSecret && Object.keys(modes).length === 0) return "init";
+  const main = hasSqliteWallet(document) ? modes[document.wallet.main] : undefined;
+  // Without a wallet the gate has better words for what is missing.
+  if (main !== "wal" && main !== "delete") return undefined;
+  const permission = await readPermission();
+  if (permission?.node === document.node)
+    return permissionHolds({ permission, node: document.node, now: new Date().toISOString() }) ? undefined : "init";
+  // A wallet that was brought here. One that a witness knows is a rebuilt host's, and one that is silent may know it.
+  const witnesses = await Promise.all(witnessPlaces(document).map((place) => readWitness(document.node, place)));
+  return witnesses.every(({ state }) => state === "missing") ? "witness rebuild" : undefined;
 }
 
 /** A replica on another host has disks of its own. */

@@ -183,8 +183,18 @@ function planJournalModes(facts: LightningdFacts, document: LightningdDocument):
   });
 }
 
+/** Why a node that stands still is not started. Pure. */
+export function awaitsOf({ awaits, unit }: LightningdFacts, document: LightningdDocument): string | undefined {
+  if (awaits === undefined || isUp(unit)) return undefined;
+  if (awaits === "init")
+    return "lightningd is not started: ./twofold init gives a new node its first start; a node that existed is restored before";
+  const { wallet } = document;
+  const resync = wallet.kind === "sqlite" && wallet.replica ? ", ./twofold resync replica makes its replica" : "";
+  return `lightningd is not started: no witness knows the wallet that lies here; ./twofold witness rebuild takes it on${resync}, ./twofold repair starts it then`;
+}
+
 function planRun(
-  { unit, startedWith, initialised, unmounted }: LightningdFacts,
+  { unit, startedWith, awaits, unmounted }: LightningdFacts,
   document: LightningdDocument,
   { changed, modes }: { changed: boolean; modes: LightningdAction[] },
 ): LightningdAction[] {
@@ -194,7 +204,9 @@ function planRun(
     summary,
     ...(consequence ? { consequence } : {}),
   });
-  if (modes.length > 0 && !isUp(unit)) return [...modes, start(`start ${LIGHTNINGD.unit}, now ${unit.active}`)];
+  // An `up` must not fail at a start of which it is known that the gate will refuse it.
+  const mayStart = awaits === undefined && unmounted.length === 0;
+  if (!isUp(unit)) return [...modes, ...(mayStart ? [start(`start ${LIGHTNINGD.unit}, now ${unit.active}`)] : [])];
   if (modes.length > 0) {
     const stop = "stop lightningd: the journal mode can be changed only while nobody has the wallet open";
     return [
@@ -203,8 +215,6 @@ function planRun(
       start(`start ${LIGHTNINGD.unit} again`, true),
     ];
   }
-  if (!isUp(unit))
-    return initialised && unmounted.length === 0 ? [start(`start ${LIGHTNINGD.unit}, now ${unit.active}`)] : [];
   const outdated = startedWith !== undefined && startedWith !== unitOf(document).desired;
   if (!changed && !outdated) return [];
   return [
