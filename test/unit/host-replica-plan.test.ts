@@ -238,6 +238,7 @@ test("an SFTP server that does not offer fsync is in the way of the mount", (t) 
   t.is(sftpFault(answered("\0\0\0\x40\x02\0\0\0\x03fsync@openssh.com\0\0\0\x011")), undefined);
   t.regex(sftpFault(answered("\0\0\0\x05\x02\0\0\0\x03")) ?? "", /does not offer fsync@openssh\.com/);
   t.is(sftpFault(answered("", 255)), "Permission denied");
+  t.regex(sftpFault(answered("")) ?? "", /did not answer/);
 });
 
 test("over NFS the replica's host gets the account and its directory, and the export once the account has its numbers", (t) => {

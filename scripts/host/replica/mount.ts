@@ -1,4 +1,5 @@
 /** The mount of a replica on another host. */
+import { spawn } from "node:child_process";
 import { readFile } from "node:fs/promises";
 import { dirname } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
@@ -29,19 +30,40 @@ async function isMounted(directory: string, way: Way): Promise<boolean> {
 const FINAL = /Permission denied|Host key verification failed|access denied by server|fsync@openssh\.com/;
 
 /** SSH_FXP_INIT of SFTP's version 3: length 5, type 1, version (draft-ietf-secsh-filexfer-02, "Protocol Initialization"). */
-const SFTP_HELLO = "\0\0\0\x05\x01\0\0\0\x03";
+const SFTP_HELLO = Buffer.from([0, 0, 0, 5, 1, 0, 0, 0, 3]);
+/** A server that takes the connection and says nothing. */
+const HELLO_DEADLINE_MS = 15_000;
 
 /** What is in the way of a mount over SFTP: ssh's words, or an SFTP server without fsync; undefined if nothing is. Pure. */
 export function sftpFault({ status, stdout, stderr }: Ran): string | undefined {
   // The answer names the server's extensions in plain text.
   if (stdout.includes("fsync@openssh.com")) return undefined;
-  if (status !== 0 || stdout === "") return stderr.trim() || `ssh ended with status ${status}`;
+  if (stdout === "") return stderr.trim() || `its SFTP server did not answer, ssh ended with status ${status}`;
   return "its SFTP server does not offer fsync@openssh.com: sshfs would drop every fsync without a word, and a power cut there acknowledged commits";
 }
 
-async function probeSftp(): Promise<string | undefined> {
-  return sftpFault(await run("ssh", ["-F", REPLICA_SSH_CONFIG, "-s", "replica", "sftp"], { input: SFTP_HELLO }));
+/** Greets the replica's SFTP server, and stays until it has answered: one that is hung up on at once says nothing. */
+function greetSftp(): Promise<Ran> {
+  return new Promise((resolve) => {
+    const child = spawn("ssh", ["-F", REPLICA_SSH_CONFIG, "-s", "replica", "sftp"], { timeout: HELLO_DEADLINE_MS });
+    let answer = Buffer.alloc(0);
+    let stderr = "";
+    child.stdout.on("data", (chunk: Buffer) => {
+      answer = Buffer.concat([answer, chunk]);
+      // A packet is its length and as many bytes.
+      if (answer.length >= 4 && answer.length >= 4 + answer.readUInt32BE(0)) child.stdin.end();
+    });
+    child.stderr.setEncoding("utf8").on("data", (text: string) => {
+      stderr += text;
+    });
+    child.on("error", (error) => resolve({ status: 127, stdout: "", stderr: error.message }));
+    child.on("close", (code) => resolve({ status: code ?? 128, stdout: answer.toString("latin1"), stderr }));
+    child.stdin.on("error", () => {});
+    child.stdin.write(SFTP_HELLO);
+  });
 }
+
+const probeSftp = async () => sftpFault(await greetSftp());
 
 /** Before every mount over SFTP. A host that does not answer is sshfs's to find. @throws if the server drops fsync */
 export async function requireFsync(): Promise<void> {
