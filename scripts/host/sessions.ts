@@ -7,7 +7,9 @@ import { setTimeout as delay } from "node:timers/promises";
 
 export interface Session {
   pid: number;
-  /** sshd's process that serves SFTP itself; its title names account and subsystem. */
+  /** The account, if it is one of sshd's own processes: two accounts may share a number. */
+  account: string | undefined;
+  /** sshd's process that serves SFTP itself, one a session. */
   sftp: boolean;
 }
 
@@ -19,8 +21,11 @@ export function realUid(status: string): number {
   return Number(/^Uid:\s+(\d+)/m.exec(status)?.[1] ?? Number.NaN);
 }
 
-/** The title that sshd gives to the process of an SFTP session, e.g. "sshd-session: twofold-replica-alice@internal-sftp". */
-export const isSftp = (commandLine: string) => /^sshd(-session)?: \S+@internal-sftp/.test(commandLine);
+/** What sshd says of its process in its title, e.g. "sshd-session: twofold-replica-alice@internal-sftp". */
+export function parseTitle(commandLine: string): Pick<Session, "account" | "sftp"> {
+  const [, account, what] = /^sshd(?:-session)?: ([^@\s]+)@([^\s\0]+)/.exec(commandLine) ?? [];
+  return { account, sftp: what === "internal-sftp" };
+}
 
 /** Processes of the account with this number; one that ends meanwhile is none. */
 export async function sessionsOf(uid: number): Promise<Session[]> {
@@ -30,17 +35,17 @@ export async function sessionsOf(uid: number): Promise<Session[]> {
       .map(async (name): Promise<Session | undefined> => {
         const read = (file: string) => readFile(`/proc/${name}/${file}`, "utf8").catch(() => "");
         if (realUid(await read("status")) !== uid) return undefined;
-        return { pid: Number(name), sftp: isSftp(await read("cmdline")) };
+        return { pid: Number(name), ...parseTitle(await read("cmdline")) };
       }),
   );
   return found.filter((session) => session !== undefined);
 }
 
 /**
- * Ends the sessions of the account with this number that `which` names, one that comes meanwhile too, and waits until they are gone.
+ * Ends the processes of the account with this number that `which` names, one that comes meanwhile too, and waits until they are gone.
  * @returns how many there were
  */
-export async function endSessions(uid: number, which: (session: Session) => boolean = () => true): Promise<number> {
+export async function endSessions(uid: number, which: (session: Session) => boolean): Promise<number> {
   if (!(uid > 0)) throw new Error(`sessions of uid ${uid} are not ended: that is no account of twofold's`);
   const ended = new Set<number>();
   const deadline = Date.now() + DEADLINE_MS;

@@ -43,8 +43,8 @@ export const replicaAuthorize: Command = {
     if ((await readText(path)) !== line) await writeFileDurably(path, line, ROOT_FILE);
     if ((await readBroughtKey(account)) === key) return EXIT.ok;
     // A former host that is only cut off from the operator would go on writing: two nodes with one replica.
-    const ended = await endSessions(uid);
-    if (ended > 0) console.error(`${ended} session(s) with the former key were ended`);
+    const ended = await endSessions(uid, (session) => session.account === account);
+    if (ended > 0) console.error(`the sessions with the former key were ended (${ended} processes)`);
     await recordBroughtKey(account, key);
     return EXIT.ok;
   },

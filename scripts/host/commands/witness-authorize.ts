@@ -40,9 +40,9 @@ export const witnessAuthorize: Command = {
     if ((await readText(path)) !== line) await writeFileDurably(path, line, ROOT_FILE);
     if ((await readBroughtKey(witnessKeyName(node))) === key) return EXIT.ok;
     // The account shares its number with the replica's where there is one, whose sessions have a key of their own.
-    const accounts = parsePasswd((await readText("/etc/passwd")) ?? "").values();
-    const own = [...accounts].find(({ home }) => home === peerHome(node));
-    if (own !== undefined) await endSessions(own.uid, ({ sftp }) => !sftp);
+    const accounts = [...parsePasswd((await readText("/etc/passwd")) ?? "")];
+    const [name, own] = accounts.find(([, { home }]) => home === peerHome(node)) ?? [];
+    if (own !== undefined) await endSessions(own.uid, ({ account }) => account === undefined || account === name);
     await recordBroughtKey(witnessKeyName(node), key);
     return EXIT.ok;
   },
