@@ -98,10 +98,14 @@ test.serial("refuses init while another host has not answered, or has something 
 test.serial("an init that is cut short before the witness has its mark leaves a node that starts again", async (t) => {
   const marks = "/var/lib/twofold/witness/alice";
   const survey = JSON.parse(succeeded(await pair.vault.program(["init-survey", "vault", "alice"])));
+  // The gate can see that there is no mark, and nobody but root can make one.
   await pair.alice.must("chown", "root:", marks);
+  await pair.alice.must("chmod", "0755", marks);
   const cut = await pair.alice.program(["init"], [survey]);
   t.not(cut.status, 0, "the mark was written, so this proves nothing");
+  await answers(pair);
   await pair.alice.must("chown", "bitcoin:", marks);
+  await pair.alice.must("chmod", "0700", marks);
   await pair.alice.must("systemctl", "kill", "--signal=KILL", "lightningd.service");
   await answers(pair, 60);
 });
