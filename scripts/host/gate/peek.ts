@@ -1,6 +1,8 @@
 /** What the replica's host says of the replica that it keeps, without its file ever being opened. */
 import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
+import { dirname } from "node:path";
+import { must } from "../process.ts";
 import {
   CHECKS,
   type Check,
@@ -33,7 +35,7 @@ export interface Peek {
 export interface PeekRequest {
   closed?: Fingerprint;
   check?: Check;
-  /** Also the SHA-256 of the database, which has to be closed and without a journal. */
+  /** Also the SHA-256 of the database, which has to be closed and without a journal; it and its names are made durable first. */
   digest?: true;
 }
 
@@ -51,6 +53,8 @@ function parseRequest(value: unknown): PeekRequest {
 /** Runs on the replica's host. A replica under load is copied again until nothing was written meanwhile. */
 export async function peekReplica(path: string, input: unknown): Promise<Peek> {
   const { closed, check, digest } = parseRequest(input);
+  // Whoever renamed it here over SFTP could sync the file, but no directory: a power cut would bring the former one back.
+  if (digest) await must("sync", ["--file-system", dirname(path)]);
   // The connection's end ends a peek, whatever it was at.
   await removeScratch(path);
   for (let tries = 1; ; tries++) {
