@@ -292,6 +292,6 @@ test("destroying a stack stops lightningd, and does nothing else to the host", a
   t.is(ran.status, 0, text);
   const lines = carried.filter(({ line }) => line !== null);
   t.is(lines.length, 1);
-  t.regex(lines[0]?.line ?? "", /^\/usr\/local\/lib\/twofold\/run [0-9a-f]{64} stop lightningd$/);
+  t.regex(lines[0]?.line ?? "", /^\/usr\/local\/lib\/twofold\/run current stop lightningd$/);
   t.is(carried[0]?.name, "alice-lightningd-apply", "it goes first");
 });
