@@ -262,7 +262,7 @@ const primary: PrimaryFacts = {
   slots: [{ name: "eve", active: true, retainedBytes: 0, walStatus: "reserved" }],
   slotLimitBytes: 2 ** 31,
 };
-const cluster: PostgresSeen = { members, paused: false, primary, cancelled: [] };
+const cluster: PostgresSeen = { members, paused: false, otherCertificate: [], primary, cancelled: [] };
 const without = (name: string) => members.filter((member) => member.name !== name);
 const POSTGRES: [string, Partial<PostgresSeen>, string[], RegExp][] = [
   ["is whole", {}, [], /^$/],
@@ -273,6 +273,12 @@ const POSTGRES: [string, Partial<PostgresSeen>, string[], RegExp][] = [
     { members: [...without("eve"), { name: "eve", role: "replica", state: "start failed" }] },
     ["PG_MEMBER_DOWN"],
     /start failed/,
+  ],
+  [
+    "has a certificate that was renewed and is not shown",
+    { otherCertificate: [8008, 5432] },
+    ["CERTIFICATE_NOT_SHOWN"],
+    /port 8008 and 5432 shows another one than/,
   ],
   [
     "has no primary",

@@ -112,6 +112,12 @@ export const ALERT_KINDS = {
     "after its end the members talk to no one with it: commits stop",
     "./twofold certificates renew",
   ),
+  CERTIFICATE_NOT_SHOWN: kind(
+    "warning",
+    2 * MINUTE_MS,
+    "what was renewed is on the disk alone: the one that is shown ends, and with it every connection to this member",
+    "./twofold repair, which lets Patroni and PostgreSQL read it",
+  ),
   ETCD_DOWN: kind(
     "critical",
     MINUTE_MS / 2,

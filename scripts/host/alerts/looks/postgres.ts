@@ -1,10 +1,11 @@
 /** This host's member of the PostgreSQL cluster; the primary's host sees the standbys too. */
 import { loadTemplate } from "../../../../templates/load.ts";
-import type { PostgresDocument } from "../../contract.ts";
+import { type PostgresDocument, tlsFiles } from "../../contract.ts";
 import { POSTGRES } from "../../postgres/facts.ts";
 import { isRunningPrimary, type PatroniMember, readMembers, readPaused, takesPart } from "../../postgres/patroni.ts";
 import { psql } from "../../postgres/psql.ts";
 import { CommandFailed, run } from "../../process.ts";
+import { readOtherCertificate } from "../../tls/shown.ts";
 import type { Condition } from "../alert.ts";
 import type { Happening } from "../history.ts";
 
@@ -19,6 +20,8 @@ export interface PrimaryFacts {
 export interface PostgresSeen {
   /** Undefined while this host's Patroni does not answer. */
   members: PatroniMember[] | undefined;
+  /** Ports of this host's member that show another certificate than the one on the disk. */
+  otherCertificate: number[];
   /** Somebody has told Patroni to leave PostgreSQL alone. */
   paused: boolean;
   /** On the primary's host, if the primary answers. */
@@ -34,6 +37,7 @@ export function judgePostgres(document: PostgresDocument, seen: PostgresSeen, la
   return [
     ...judgeMembers(document, seen.members),
     ...judgePause(document, seen),
+    ...judgeCertificate(document, seen),
     ...(seen.primary === undefined ? [] : judgePrimary(document, seen.primary, lagLimitBytes)),
     ...judgeCancelled(document, seen.cancelled),
   ];
@@ -73,6 +77,12 @@ function judgePause({ host, cluster }: PostgresDocument, { members, paused }: Po
   const leader = members?.find(isRunningPrimary);
   if (!paused || (leader !== undefined && leader.name !== host)) return [];
   return [{ code: "PG_PAUSED", subject: `cluster ${cluster}`, value: "Patroni is paused (patronictl pause)" }];
+}
+
+function judgeCertificate({ host }: PostgresDocument, { otherCertificate }: PostgresSeen): Condition[] {
+  if (otherCertificate.length === 0) return [];
+  const value = `port ${otherCertificate.join(" and ")} shows another one than ${tlsFiles("postgres").certificate}`;
+  return [{ code: "CERTIFICATE_NOT_SHOWN", subject: `the certificate of PostgreSQL on ${host}`, value }];
 }
 
 function judgePrimary(
@@ -175,8 +185,12 @@ export async function lookAtPostgres(
   lagLimitBytes: number,
   cancelled: Happening[],
 ): Promise<Condition[]> {
-  const [members, paused = false] = await Promise.all([readMembers(), readPaused()]);
+  const [members, paused = false, otherCertificate] = await Promise.all([
+    readMembers(),
+    readPaused(),
+    readOtherCertificate(),
+  ]);
   const own = members?.find(({ name }) => name === document.host);
   const primary = own !== undefined && isRunningPrimary(own) ? await readPrimary() : undefined;
-  return judgePostgres(document, { members, paused, primary, cancelled }, lagLimitBytes);
+  return judgePostgres(document, { members, paused, otherCertificate, primary, cancelled }, lagLimitBytes);
 }
