@@ -286,6 +286,37 @@ const EXPECTED: {
     failure: "site",
     lost: LOST.channelMoney,
   },
+  {
+    title: "new disks have to be a volume before hsm_secret is put on them",
+    config: postgresConfig,
+    failure: "two-disks",
+    lost: LOST.nothing,
+    repair: /^by hand: pulumi up, then hsm_secret from its copy$/,
+  },
+  {
+    title: "hsm_secret alone is put back where its volume is there",
+    config: postgresConfig,
+    failure: "hsm-secret",
+    lost: LOST.nothing,
+    repair: /^by hand: hsm_secret from its copy$/,
+  },
+  {
+    title: "with the node's host the only mark is lost",
+    config: () => postgresConfig(["vault", "eve"]),
+    failure: "node-host",
+    lost: LOST.nothing,
+    repair: /, hsm_secret from its copy, then witness rebuild$/,
+  },
+  {
+    title: "a mark on another host is left when the node's is lost",
+    config: () =>
+      with_(postgresConfig(["vault", "eve"]), (c) => {
+        c.node.witness = ["vault"];
+      }),
+    failure: "node-host",
+    lost: LOST.nothing,
+    repair: /, then hsm_secret from its copy$/,
+  },
 ];
 
 for (const { title, config, failure, lost, standsStill, repair } of EXPECTED) {

@@ -1,4 +1,5 @@
 /** What each failure does to a node whose wallet is in a PostgreSQL cluster with synchronous replication (Patroni, strict mode). */
+import { witnessHosts } from "../places.ts";
 import type { Topology } from "../schema.ts";
 import { ended, type Failure, type Outcome, restarts, runsOn } from "./row.ts";
 import { otherSite, type Situation } from "./situation.ts";
@@ -23,13 +24,13 @@ export function postgresOutcome(
           ? untilByHand("the disk is replaced", "mount degraded once, straight into btrfs replace", s)
           : runsOn(LOST.nothing, "by hand: btrfs replace, then balance to the profile");
       }
-      return directoryLost(s);
+      return secretLost("pulumi up, then hsm_secret from its copy", s);
     case "replica-disk":
       return undefined;
     case "bit-rot":
       return s.spareDisks >= 1
         ? runsOn(LOST.nothing, "by itself, from the other half; weekly scrub")
-        : directoryLost(s);
+        : secretLost("hsm_secret from its copy", s);
     case "power-node":
     case "power-all":
       // A commit is acknowledged when primary and standbys have flushed it; both halves survive on their disks.
@@ -57,7 +58,7 @@ export function postgresOutcome(
     case "lost-state":
       return runsOn(LOST.nothing, "by itself");
     case "hsm-secret":
-      return directoryLost(s);
+      return secretLost("hsm_secret from its copy", s);
   }
 }
 
@@ -83,11 +84,10 @@ function hostsLost({ topology, wallet, s }: Cluster, hosts: string[], { onlyData
     return { ...untilByHand("a member is promoted by hand", "promote the newest member", s), lost };
   }
   if (nodeIsLost) {
-    return untilByHand(
-      "the host is made anew",
-      "pulumi up and certificates renew --new-authority, then hsm_secret from its copy",
-      s,
-    );
+    // The gate starts no wallet that no witness knows, and by default the node's own host alone keeps the mark.
+    const marked = witnessHosts(topology).some((host) => !hosts.includes(host));
+    const last = marked ? "then hsm_secret from its copy" : "hsm_secret from its copy, then witness rebuild";
+    return untilByHand("the host is made anew", `pulumi up and certificates renew --new-authority, ${last}`, s);
   }
   const etcd = new Set(wallet.etcd);
   const etcdAlive = [...etcd].filter((host) => onlyDatabase || !hosts.includes(host)).length;
@@ -103,9 +103,9 @@ function sitesOf(topology: Topology): string[][] {
   return [...new Map(groups.map((group) => [group.join(), group])).values()];
 }
 
-function directoryLost(s: Situation): Outcome {
+function secretLost(steps: string, s: Situation): Outcome {
   return s.secretIsSafe
-    ? untilByHand("hsm_secret is put back", "hsm_secret from its copy", s)
+    ? untilByHand("hsm_secret is put back", steps, s)
     : ended(LOST.all, "none: hsm_secret has no confirmed copy");
 }
 
