@@ -1,4 +1,4 @@
-import { spawn } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -13,6 +13,7 @@ import { knownHostsName } from "../../scripts/host/witness/peer.ts";
 import { planWitness, witnessItems } from "../../scripts/host/witness/plan.ts";
 import { nodeIdOf } from "../../scripts/host/witness/rpc.ts";
 import { advanceMark, MarkRefused, readMark, replaceMark } from "../../scripts/host/witness/store.ts";
+import { fillTemplate } from "../../templates/load.ts";
 import { authorizedWitness, publicKeyOf, witnessUnitFiles } from "../../templates/witness.ts";
 import { NODE_ID, OTHER_ID } from "../fixtures/gate/observed.ts";
 import { WAITING as unit } from "../fixtures/units.ts";
@@ -306,4 +307,17 @@ test("an answer to getinfo gives the node id, an error gives none", (t) => {
   t.is(nodeIdOf(JSON.stringify({ jsonrpc: "2.0", id: "x", result: { id: NODE_ID } })), NODE_ID);
   t.is(nodeIdOf(JSON.stringify({ jsonrpc: "2.0", id: "x", error: { code: -32601 } })), undefined);
   t.is(nodeIdOf("{"), undefined);
+});
+
+test("after an end that was no clean stop nothing is run that would delay the next start", (t) => {
+  const line =
+    /^ExecStopPost=-\/bin\/sh -c '(.*)'$/m.exec(fillTemplate("lightningd-witness.conf", { directory: "/d" }))?.[1] ??
+    "";
+  // systemd turns "$$" into "$" (systemd.service(5), "Command lines").
+  const script = line.replaceAll("$$", "$").replace("/usr/bin/node", "echo");
+  const after = (result: string) =>
+    spawnSync("/bin/sh", ["-c", script], { encoding: "utf8", env: { SERVICE_RESULT: result, PATH: process.env.PATH } });
+  t.like(after("signal"), { status: 0, stdout: "" });
+  t.like(after("exit-code"), { status: 0, stdout: "" });
+  t.like(after("success"), { status: 0, stdout: "/usr/local/lib/twofold/current witness-record stop\n" });
 });
