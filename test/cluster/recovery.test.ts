@@ -45,6 +45,9 @@ const POINTS = (path: string) => {
   };
 };
 
+/** What a repair owes is written before it stops the node. */
+const NODE_IS_STOPPED = `[ -e /run/twofold/start-owed ] && ! systemctl --quiet is-active ${LIGHTNINGD.unit}`;
+
 /** Kills all processes of the repair's unit, by its control group, as soon as the condition holds. @returns whether it was met */
 async function killWhen(condition: string, verb: string): Promise<boolean> {
   const groups = `/sys/fs/cgroup/system.slice/twofold-*-${verb}-*.service/cgroup.kill`;
@@ -169,10 +172,7 @@ test.serial(
   "a rebuild of the witness that is killed once the node is stopped is ended by the next, which starts it",
   async (t) => {
     const words = ["witness", "rebuild", "--reason", "a test kills it on its way"];
-    const [killed] = await Promise.all([
-      killWhen("[ -e /run/twofold/start-owed ]", "witness-rebuild"),
-      lab.verb(...words),
-    ]);
+    const [killed] = await Promise.all([killWhen(NODE_IS_STOPPED, "witness-rebuild"), lab.verb(...words)]);
     t.true(killed);
     await wallet.ended();
     await wallet.verb(...words);
