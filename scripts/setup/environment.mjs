@@ -8,6 +8,9 @@
  * | TWOFOLD_LIGHTNINGD_ARCHIVE   | archive of the real lightningd, laid out like its release, added to every test that starts one |
  * | TWOFOLD_SEED                 | repeats the faults of a proof: their order, moments and delays; each run prints its own    |
  * | TWOFOLD_CUTS                 | faults of each kind of topology in `npm run prove -- two-copies` (default 100)            |
+ * | TWOFOLD_RUNS                 | how often `npm run prove -- labs` (default 10) and `-- postgres` (default 3) do each thing |
+ * | TWOFOLD_ROUNDS               | rounds of `npm run bench -- postgres` (default 5)                                         |
+ * | TWOFOLD_LINES                | set: `npm run bench -- postgres` prints the journal of each gap as well                   |
  * | TWOFOLD_RECORD_PROOFS        | set by `npm run prove`: passes go into components/topology/proofs.json                    |
  * | TWOFOLD_OFFICIAL_PLUGINS     | directory with the official provider plugins, added to the stand-ins' conformance test    |
  * | XDG_CACHE_HOME               | caches go to `$XDG_CACHE_HOME/twofold` (default ~/.cache)                                 |

@@ -1,4 +1,4 @@
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import test from "ava";
 import { lockDifferences } from "../../scripts/setup/dependencies.mjs";
@@ -119,6 +119,19 @@ test("shell scripts are known by their name or their first line", (t) => {
   t.true(isShell("twofold", "#!/bin/sh\n"));
   t.false(isShell("x", "#!/usr/bin/env node\n"));
   t.false(isShell("LICENSE", "Apache License"));
+});
+
+test("every variable of twofold's own that is read anywhere stands in environment.mjs, and no other", (t) => {
+  const listed = readFileSync(join(SETUP, "environment.mjs"), "utf8").matchAll(/^ \* \| (TWOFOLD_\w+) /gm);
+  const read = ["scripts", "stacks", "components", "templates", "test"].flatMap((directory) =>
+    readdirSync(join(SETUP, "../..", directory), { recursive: true, encoding: "utf8" })
+      .filter((file) => /\.(ts|mjs)$/.test(file))
+      .flatMap((file) => [
+        ...readFileSync(join(SETUP, "../..", directory, file), "utf8").matchAll(/process\.env\.(TWOFOLD_\w+)/g),
+      ]),
+  );
+  const names = (matches: Iterable<RegExpMatchArray>) => [...new Set([...matches].map(([, name]) => name))].sort();
+  t.deepEqual(names(listed), names(read));
 });
 
 test("refuses a proof that is not there and names those that are", (t) => {
