@@ -1,6 +1,6 @@
 /** Who else runs on this wallet: a lightningd started by hand, a copy tool that has the database open. */
 import { readdir, readFile, readlink, stat } from "node:fs/promises";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 
 /** A line of /proc/locks (proc_locks(5)): which process holds a lock on which inode. */
 export function parseLocks(text: string): { pid: number; inode: string }[] {
@@ -40,11 +40,23 @@ async function isLightningd(pid: number): Promise<boolean> {
   return words.includes("lightningd");
 }
 
+/**
+ * Which of the files a process has open. In another mount namespace, as a container's, the file has another path, but its own name. Only then
+ * is stat(2) asked, which hangs on a network mount whose host is gone.
+ */
 async function openFile(pid: number, wanted: Set<string>): Promise<string | undefined> {
   const directory = join("/proc", `${pid}`, "fd");
   for (const fd of await readdir(directory).catch(() => [])) {
     const target = await readlink(join(directory, fd)).catch(() => undefined);
-    if (target !== undefined && wanted.has(target)) return target;
+    if (target === undefined) continue;
+    if (wanted.has(target)) return target;
+    for (const path of wanted)
+      if (basename(path) === basename(target) && (await areOneFile(join(directory, fd), path))) return path;
   }
   return undefined;
+}
+
+async function areOneFile(...paths: [string, string]): Promise<boolean> {
+  const [one, other] = await Promise.all(paths.map((path) => stat(path, { bigint: true }).catch(() => undefined)));
+  return one !== undefined && other !== undefined && one.dev === other.dev && one.ino === other.ino;
 }
