@@ -19,9 +19,6 @@ const OF_THE_GROUP = [
   "file:/etc/twofold/gate.json",
 ];
 
-/** What belongs to the account bitcoin, and to nobody when it is gone. */
-const OF_THE_ACCOUNT = OF_THE_GROUP;
-
 /** Items that can't be as declared, or of which nothing can be said, without a package. */
 const NEEDING: Record<string, string[]> = {
   "btrfs-progs": ["stage:storage"],
@@ -58,7 +55,7 @@ export function tampering(lab: Lab, host: string, item: string): Tampering {
       // userdel refuses an account with processes; a careless editor of the files does not.
       return {
         item,
-        withIt: what === "bitcoin" ? OF_THE_ACCOUNT : [],
+        withIt: what === "bitcoin" ? OF_THE_GROUP : [],
         spoil: () => sh('sed -i "/^$1:/d" /etc/passwd /etc/shadow'),
       };
     case "file":
