@@ -1,5 +1,6 @@
-import { spawnSync } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
+import { linkSync, mkdirSync, mkdtempSync, openSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import test from "ava";
@@ -7,7 +8,7 @@ import { wasCleanStop } from "../../scripts/host/commands/witness-record.ts";
 import { EXIT, LIGHTNINGD, type LightningdDocument } from "../../scripts/host/contract.ts";
 import { nextStart } from "../../scripts/host/gate/back-off.ts";
 import { decide } from "../../scripts/host/gate/decide.ts";
-import { parseLocks } from "../../scripts/host/gate/processes.ts";
+import { otherUsers, parseLocks } from "../../scripts/host/gate/processes.ts";
 import { deriveNodeId, secretKind } from "../../scripts/host/gate/secret.ts";
 import { changedMeanwhile, waitAndDecide } from "../../scripts/host/gate/start.ts";
 import { nothingExists } from "../../scripts/host/init/init.ts";
@@ -299,4 +300,27 @@ test("a survey looks for main, hsm_secret and a replica of this node, and for no
     placesOf(keeper, "alice").map(({ path }) => path),
     ["/srv/alice/wallet/lightningd.sqlite3"],
   );
+});
+
+test("a process that has the wallet open in a directory of another name is seen, and one with another file of its name is not", async (t) => {
+  const directory = mkdtempSync(join(tmpdir(), "twofold-users-"));
+  t.teardown(() => rmSync(directory, { recursive: true }));
+  const [database, inContainer, other] = ["own", "container", "other"].map((place) => {
+    mkdirSync(join(directory, place));
+    return join(directory, place, "lightningd.sqlite3");
+  }) as [string, string, string];
+  for (const file of [database, other]) writeFileSync(file, "x");
+  linkSync(database, inContainer);
+  const open = async (file: string) => {
+    const child = spawn("sleep", ["600"], { stdio: [openSync(file, "r"), "ignore", "ignore"] });
+    t.teardown(() => child.kill());
+    await once(child, "spawn");
+    return child.pid;
+  };
+  const user = await open(inContainer);
+  await open(other);
+  // This process has them open too, and passes itself over.
+  t.deepEqual(await otherUsers(join(directory, "own/lightningd-regtest.pid"), [database]), [
+    { pid: user, what: `has ${database} open` },
+  ]);
 });
