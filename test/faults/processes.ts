@@ -5,6 +5,7 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { setTimeout as delay } from "node:timers/promises";
 import { eventually } from "../helpers/lab.ts";
+import { pauseContainer, resumeContainer } from "../helpers/pause.ts";
 import { local, type Machine } from "./machine.ts";
 
 /** Seconds for a signal to have its effect, on a busy machine. */
@@ -95,17 +96,9 @@ function stateOf(pid: number): string | undefined {
 }
 
 /** Freezes all processes of a host: it is there, and answers nothing. */
-export async function pauseHost(host: Machine): Promise<void> {
-  await local("docker", "pause", host.container);
-  if ((await statusOf(host)) !== "paused") throw new Error(`${host.name} is not paused`);
-}
+export const pauseHost = (host: Machine): Promise<void> => pauseContainer(host.container);
 
-export async function resumeHost(host: Machine): Promise<void> {
-  await local("docker", "unpause", host.container);
-  if ((await statusOf(host)) !== "running") throw new Error(`${host.name} did not resume`);
-}
-
-const statusOf = (host: Machine) => local("docker", "inspect", "--format", "{{.State.Status}}", host.container);
+export const resumeHost = (host: Machine): Promise<void> => resumeContainer(host.container);
 
 /** Looks every 200 ms whether more than one lightningd runs on a host. */
 export class LightningdWatch {

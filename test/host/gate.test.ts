@@ -1,6 +1,7 @@
 /** The gate, the witness and the repairs on two real hosts; with the lab daemon, or the real one where it is given. */
 import { dirname } from "node:path";
 import test from "ava";
+import { pauseContainer, resumeContainer } from "../helpers/pause.ts";
 import {
   answers,
   digests,
@@ -584,8 +585,7 @@ test.serial(
   "with the vault dead the gate waits visibly, goes on in degraded mode, and comes back to two copies",
   async (t) => {
     await stop(pair);
-    const { execFileSync } = await import("node:child_process");
-    execFileSync("docker", ["pause", pair.vault.container]);
+    await pauseContainer(pair.vault.container);
     try {
       t.regex(
         await start(pair, { waits: "NOT_MOUNTED" }).catch(() => start(pair, { waits: "WITNESS_UNREACHABLE" })),
@@ -607,7 +607,7 @@ test.serial(
       await answers(pair, 120);
       await invoices(3);
     } finally {
-      execFileSync("docker", ["unpause", pair.vault.container]);
+      await resumeContainer(pair.vault.container);
     }
     await provision(pair);
     await answers(pair, 60);

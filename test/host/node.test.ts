@@ -8,6 +8,7 @@ import { parseTopology } from "../../components/topology/parse.ts";
 import { readStackConfig } from "../../components/topology/stack-config.ts";
 import { stageOf } from "../../scripts/host/stages.ts";
 import { eventually, Lab } from "../helpers/lab.ts";
+import { pauseContainer, resumeContainer } from "../helpers/pause.ts";
 import { outputOf, runProgram } from "../helpers/run-program.ts";
 import { tampering } from "../helpers/tamper.ts";
 
@@ -112,13 +113,13 @@ test.serial("check finds nothing to say about a host that was just provisioned",
 });
 
 test.serial("a second up with all hosts paused succeeds, so it opens no connection", async (t) => {
-  outputOf(await lab.docker("pause", lab.container("alice")));
+  await pauseContainer(lab.container("alice"));
   try {
     const output = await lab.up();
     // The only line of the summary: nothing was created, updated or replaced.
     t.regex(output, /^Resources:\n\s+\d+ unchanged\n\n/m);
   } finally {
-    outputOf(await lab.docker("unpause", lab.container("alice")));
+    await resumeContainer(lab.container("alice"));
   }
 });
 

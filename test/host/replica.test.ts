@@ -6,6 +6,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import test from "ava";
 import type { BaseDocument, ReplicaDocument, StorageDocument } from "../../scripts/host/contract.ts";
 import { type Ended, TestHost } from "../helpers/host.ts";
+import { pauseContainer, resumeContainer } from "../helpers/pause.ts";
 
 const ACCOUNT = "twofold-replica-alice";
 const CHROOT = "/srv/vault/alice";
@@ -273,14 +274,13 @@ test.serial(
 test.serial(
   "a host that is gone is noticed within 30 seconds, the mount goes, nothing can be written in its place, and it comes back",
   async (t) => {
-    const docker = (verb: string) => execFileSync("docker", [verb, vault.container]);
-    docker("pause");
+    await pauseContainer(vault.container);
     try {
       await eventually("the mount is gone", 30, async () => !(await hasMount()));
       t.not((await asBitcoin(`echo lost > ${DIRECTORY}/file`)).status, 0);
       t.is(await belowTheMount(), "");
     } finally {
-      docker("unpause");
+      await resumeContainer(vault.container);
     }
     await eventually("the mount is back", 90, mounted);
     t.is((await asBitcoin(`cat ${DIRECTORY}/file`)).stdout, "hello\n");
