@@ -5,6 +5,7 @@
 import { spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { join } from "node:path";
+import { createInterface } from "node:readline";
 import { setTimeout as delay } from "node:timers/promises";
 import { labDown, labUp } from "../../scripts/setup/lab.mjs";
 import { outputOf, type Ran, runProgram } from "./run-program.ts";
@@ -98,16 +99,24 @@ export class Lab {
     return outputOf(await this.pulumi(["up", "--yes", "--skip-preview", "--non-interactive", ...words]));
   }
 
-  /** A `pulumi up` that is killed (SIGKILL, whole process group) when `when` resolves. */
-  async killedUp(when: Promise<unknown>): Promise<void> {
+  /**
+   * A `pulumi up` that is killed (SIGKILL, whole process group) when `when` resolves.
+   * @returns Whether that ended it, and the last line that it had printed.
+   */
+  async killedUp(when: Promise<unknown>): Promise<{ landed: boolean; point: string }> {
     const words = ["up", "--yes", "--skip-preview", "--non-interactive", "--stack", this.stack];
     const child = spawn("pulumi", [...words, "--config-file", this.facts.configFile], {
       cwd: ROOT,
       env: this.facts.env,
-      stdio: "ignore",
+      stdio: ["ignore", "pipe", "ignore"],
       detached: true,
     });
     const ended = new Promise<void>((resolve) => child.once("close", () => resolve()));
+    let point = "its start";
+    createInterface({ input: child.stdout }).on("line", (line) => {
+      // Dots say that it works, and nothing of where it stands.
+      if (line.trim() !== "" && !line.startsWith("@ ")) point = line.trim();
+    });
     await Promise.race([when, ended]);
     try {
       // A group of its own, so the engine, the program and the plugins go at once.
@@ -116,6 +125,7 @@ export class Lab {
       if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
     }
     await ended;
+    return { landed: child.signalCode === "SIGKILL", point };
   }
 
   /** A command line on a host, as root, inside its container: also where SSH is what is tested. */

@@ -9,6 +9,7 @@ import { existsSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import test from "ava";
+import { ensureEngine } from "../../scripts/setup/engine.mjs";
 import { labsDirectory } from "../../scripts/setup/environment.mjs";
 import { hostImage } from "../../scripts/setup/image.mjs";
 import { labDown, labelled } from "../../scripts/setup/lab-down.mjs";
@@ -38,6 +39,8 @@ const random = new Random(seed);
 
 test.before(async () => {
   console.log(`seed ${seed} (TWOFOLD_SEED repeats it)`);
+  // lab:down stops an engine that nobody else uses.
+  await ensureEngine(console.log);
   await hostImage();
 });
 test.after.always("npm run lab:down", () => labDown({ name: NAME, id }));
@@ -130,10 +133,12 @@ test.serial("a first up that is killed at one stage after the other is finished 
       [/init: starting lightningd/, "group"],
     ])[0] as [RegExp, Victim],
   ];
+  let locked = false;
   let survivor: ChildProcess | undefined;
   t.teardown(() => survivor?.kill());
   for (const [point, victim] of points) {
     await killedUp(point, victim);
+    locked ||= stateLocks().length > 0;
     t.deepEqual(
       (await docker("ps", "--all", "--quiet", "--no-trunc")).split("\n").filter((one) => one === stranger),
       [],
@@ -141,12 +146,13 @@ test.serial("a first up that is killed at one stage after the other is finished 
     // As Pulumi does where it draws on a terminal, and not into a pipe that its parent's death has closed.
     survivor ??= spawn("sleep", ["600"], { env: { ...env, [RUN_VARIABLE]: places.directory } });
   }
+  t.true(locked, "a killed Pulumi leaves its lock, which the next run takes off");
   t.is(survivor?.signalCode, "SIGTERM", "what outlived its run was ended by the next");
 
   const ran = await npm(UP);
   const output = outputOf(ran);
   t.regex(output, new RegExp(`The lab '${places.stack}' is up after \\d+ s`));
-  t.deepEqual(processes(), []);
+  t.deepEqual([...processes(), ...stateLocks()], []);
   const checked = await twofold("check");
   t.is(checked.status, 0, checked.stdout + checked.stderr);
   await eventually("the node answers", 60, async () =>
