@@ -17,6 +17,10 @@ interface Check {
   hosts: { host: string; error?: string; drift: { item: string; summary: string }[] }[];
 }
 
+interface Repair {
+  hosts: { host: string; changed: string[] }[];
+}
+
 /** What these tests change in a lab's config. */
 interface LabConfig {
   "twofold:hosts": { alice: { identityFile: string } };
@@ -171,7 +175,7 @@ test.serial(
     const wrong: string[] = [];
     for (const item of items) {
       if (NOT_SPOILED.includes(item)) continue;
-      const { spoil, withIt } = tampering(lab, "alice", item);
+      const { spoil, withIt, repairs } = tampering(lab, "alice", item);
       try {
         await spoil();
       } catch (error) {
@@ -179,11 +183,16 @@ test.serial(
         t.deepEqual([...wrong, String(error)], [], item);
       }
       const found = await drift();
-      const others = found.filter((other) => other !== item && !withIt.includes(other));
-      if (!found.includes(item)) wrong.push(`${item}: check names ${found.join(", ") || "nothing"}`);
-      if (others.length > 0) wrong.push(`${item}: check names ${others.join(", ")} too`);
-      const repaired = await lab.verb("repair", "--yes");
+      const named = differences([item, ...withIt], found);
+      if (named.length > 0) wrong.push(`${item}: check differs by ${named.join(", ")}`);
+      const repaired = await lab.verb("repair", "--yes", "--json");
       if (repaired.status !== 0) wrong.push(`${item}: repair fails: ${repaired.stdout}${repaired.stderr}`);
+      const { hosts } = JSON.parse(repaired.stdout) as Repair;
+      const put = differences(
+        [item, ...repairs],
+        hosts.flatMap(({ changed }) => changed),
+      );
+      if (put.length > 0) wrong.push(`${item}: repair differs by ${put.join(", ")}`);
       const left = await drift();
       if (left.length > 0) wrong.push(`${item}: repair leaves ${left.join(", ")}`);
     }
