@@ -9,7 +9,7 @@ import test from "ava";
 import { LIGHTNINGD, NODE_STATE } from "../../scripts/host/contract.ts";
 import { type Place, readCopy } from "../faults/copies.ts";
 import { nodeAnswers } from "../faults/gate.ts";
-import { ANSWER_SECONDS, NodeUnderFaults } from "../faults/node-under-faults.ts";
+import { ANSWER_SECONDS, TwoCopies } from "../faults/node-under-faults.ts";
 import { cutPower, powerOn, withVolume } from "../faults/power.ts";
 import { chooseSeed } from "../faults/seed.ts";
 import { eventually, Lab } from "../helpers/lab.ts";
@@ -18,13 +18,13 @@ const POINT_SECONDS = 60;
 const OLD_JOURNAL = "the journal of the copy that is replaced\n";
 
 let lab: Lab;
-let wallet: NodeUnderFaults;
+let wallet: TwoCopies;
 /** The replica as the node's host sees it. */
 const MOUNTED = "/var/lib/twofold-replica/alice/lightningd.sqlite3";
 
 test.before("a lab with two copies", async () => {
   lab = await Lab.up({ log: () => {} });
-  wallet = new NodeUnderFaults(lab, chooseSeed());
+  wallet = new TwoCopies(lab, chooseSeed());
   await wallet.commit("first", 3);
 });
 test.after.always(async () => {

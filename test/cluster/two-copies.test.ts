@@ -11,7 +11,7 @@ import { corruptBlocks, deviceErrors, fillDisk } from "../faults/disks.ts";
 import { gateDecides } from "../faults/gate.ts";
 import { cutLink, droppedPackets, healLinks, slowLink } from "../faults/links.ts";
 import { local } from "../faults/machine.ts";
-import { ANSWER_SECONDS, GATE_SECONDS, NodeUnderFaults, REAL, WITHOUT_MOUNTS } from "../faults/node-under-faults.ts";
+import { ANSWER_SECONDS, GATE_SECONDS, REAL, TwoCopies, WITHOUT_MOUNTS } from "../faults/node-under-faults.ts";
 import { killHost, powerOn, withVolume } from "../faults/power.ts";
 import { lightningd, pauseHost, resumeHost } from "../faults/processes.ts";
 import { chooseSeed, Random } from "../faults/seed.ts";
@@ -25,13 +25,13 @@ const seed = chooseSeed();
 
 let lab: Lab;
 let campaign: Campaign;
-let wallet: NodeUnderFaults;
+let wallet: TwoCopies;
 
 test.before("a lab with two copies", async () => {
   console.log(`TWOFOLD_SEED=${seed} repeats this run${REAL ? "" : "; not proved with the real lightningd"}`);
   lab = await Lab.up({ log: () => {} });
   campaign = await Campaign.start(lab, seed, console.log);
-  wallet = new NodeUnderFaults(lab, seed);
+  wallet = new TwoCopies(lab, seed);
 });
 test.after.always(async () => {
   await campaign?.end();

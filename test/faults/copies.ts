@@ -84,20 +84,17 @@ export async function writesReplica(mode: "wal" | "delete", main: Place, replica
   return () => written(first) > written(second);
 }
 
-/** SHA-256, mode and owner of main, replica, their journals and hsm_secret; "absent" for what is not there. */
+/** SHA-256, mode and owner of hsm_secret, and of copies with their journals; "absent" for what is not there. */
 export async function fingerprintOf(
   topology: Topology,
-  main: Place,
-  replica: Place | undefined,
+  node: Machine,
+  copies: Place[],
 ): Promise<Record<string, string>> {
-  const files = (path: string) => SUFFIXES.map((suffix) => path + suffix);
-  const all: [Place, string][] = [
-    ...files(main.path).map((path): [Place, string] => [main, path]),
-    [main, `${networkDirectory(topology)}/hsm_secret`],
-    ...(replica ? files(replica.path).map((path): [Place, string] => [replica, path]) : []),
-  ];
+  const secret = { host: node, mount: topology.node.volume.mount, path: `${networkDirectory(topology)}/hsm_secret` };
+  const journals = copies.flatMap((copy) => SUFFIXES.map((suffix) => ({ ...copy, path: copy.path + suffix })));
   const found: Record<string, string> = {};
-  for (const [place, path] of all) found[`${place.host.name}:${path}`] = await at(place, path, digest);
+  for (const place of [secret, ...journals])
+    found[`${place.host.name}:${place.path}`] = await at(place, place.path, digest);
   return found;
 }
 

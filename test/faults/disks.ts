@@ -5,7 +5,7 @@
  * that died does; its content of that moment is put back when it is returned. The image keeps its inode, which the loop device holds.
  */
 
-import { existsSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { type FileHandle, open, rm, stat, truncate } from "node:fs/promises";
 import { eventually } from "../helpers/lab.ts";
 import { type Disk, local, type Machine } from "./machine.ts";
@@ -128,8 +128,45 @@ export async function corruptBlocks(host: Machine, mount: string, file: string, 
   } finally {
     await image.close();
   }
+  await rotIsFound(host, mount, file, disk);
+}
+
+/** The same to a file that is too small for an extent of its own: it lies among the metadata, where its content is looked for. */
+export async function corruptSmallFile(host: Machine, mount: string, file: string, disk: Disk): Promise<void> {
+  await host.exec("sync");
+  const content = readFileSync(await host.path(file));
+  const image = await open(disk.file, "r+");
+  try {
+    // What a block was before it was changed is found too, and harms nobody.
+    for (const at of await placesOf(image, content))
+      await image.write(
+        content.map((byte) => ~byte & 0xff),
+        0,
+        content.length,
+        at,
+      );
+    await image.sync();
+  } finally {
+    await image.close();
+  }
+  await rotIsFound(host, mount, file, disk);
+}
+
+/** Offsets of `content` in a file. */
+async function placesOf(file: FileHandle, content: Buffer): Promise<number[]> {
+  const places: number[] = [];
+  const chunk = Buffer.alloc(2 ** 24);
+  for (let from = 0; ; from += chunk.length - content.length) {
+    const { bytesRead } = await file.read(chunk, 0, chunk.length, from);
+    const read = chunk.subarray(0, bytesRead);
+    for (let at = read.indexOf(content); at !== -1; at = read.indexOf(content, at + 1)) places.push(from + at);
+    if (bytesRead < chunk.length) return places;
+  }
+}
+
+/** A read takes one mirror, by the reader's process number; a read-only scrub reads both, and repairs nothing. */
+async function rotIsFound(host: Machine, mount: string, file: string, disk: Disk): Promise<void> {
   const before = await deviceErrors(host, mount, disk);
-  // A read takes one mirror, by the reader's process number; a read-only scrub reads both, and repairs nothing.
   await host.lab.tryExec(host.name, "btrfs", "scrub", "start", "-B", "-r", mount);
   // Pages that the kernel has of the file would hide the rot; "count=0" reads nothing and drops them (dd(1), nocache).
   await host.exec("dd", `if=${file}`, "iflag=nocache", "count=0", "status=none");

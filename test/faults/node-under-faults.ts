@@ -1,6 +1,6 @@
 /**
  * A lab's node as the tests of single faults see it: what was acknowledged has to be there, whatever came; after a refusal of the gate not a
- * byte of main, replica and hsm_secret is another.
+ * byte of hsm_secret and the wallet's copies is another. {@link NodeUnderFaults} is one whose wallet is in PostgreSQL, {@link TwoCopies} one with a replica.
  */
 import { networkDirectory } from "../../components/topology/places.ts";
 import type { Topology } from "../../components/topology/schema.ts";
@@ -34,33 +34,27 @@ export class NodeUnderFaults {
   topology: Topology;
   /** Of the topology's hosts, by name. */
   machines: Machine[];
-  main: Place;
-  replica: Place;
 
   constructor(lab: Lab, seed: string) {
     this.lab = lab;
     this.#seed = seed;
     this.topology = topologyOf(lab);
     this.machines = machinesOf(lab, this.topology);
-    const { main, replica } = placesOf(this.topology, this.machines);
-    this.main = main;
-    this.replica = replica;
   }
 
   /** To be called when the lab's config has changed. */
   reread(): void {
     this.topology = topologyOf(this.lab);
     this.machines = machinesOf(this.lab, this.topology);
-    Object.assign(this, placesOf(this.topology, this.machines));
   }
 
   get node(): Machine {
-    return this.main.host;
+    return this.machine(this.topology.node.host);
   }
 
-  /** The replica's host. */
-  get vault(): Machine {
-    return this.replica.host;
+  /** Mount point of the node's volume. */
+  get mount(): string {
+    return this.topology.node.volume.mount;
   }
 
   machine(name: string): Machine {
@@ -78,6 +72,17 @@ export class NodeUnderFaults {
     const cells = survivalTable(this.topology).cells[failure];
     if (cells === undefined) throw new Error(`the table has no row for ${failure}`);
     return cells;
+  }
+
+  /** Holds the table's row of a failure to what the test that follows proves. @throws if it says something else */
+  promised(failure: Failure, standsStill: RegExp, repair: RegExp): void {
+    const cells = this.cells(failure);
+    const wrong = [
+      cells.lost === "nothing" ? undefined : `lost at most: ${cells.lost}`,
+      standsStill.test(cells.standsStill) ? undefined : `stands still: ${cells.standsStill}`,
+      repair.test(cells.repair) ? undefined : `repair: ${cells.repair}`,
+    ].filter((part) => part !== undefined);
+    if (wrong.length > 0) throw new Error(`the table's row of ${failure} is another than is proved here: ${wrong}`);
   }
 
   /** A verb of the operator's that has to succeed. */
@@ -138,21 +143,14 @@ export class NodeUnderFaults {
     if (this.#standing.size === 0) throw new Error("no invoice was acknowledged yet: nothing could be lost");
   }
 
-  /** Both files as they lie on their disks; the node is stopped. @throws if they do not hold the same */
-  async copiesAgree(): Promise<Copy> {
-    const [main, replica] = [await readCopy(this.main), await readCopy(this.replica)];
-    const differ = main.labels.filter((label, index) => label !== replica.labels[index]);
-    if (main.dataVersion !== replica.dataVersion || main.labels.length !== replica.labels.length || differ.length > 0)
-      throw new Error(
-        `main ${main.dataVersion} with ${main.labels.length} invoices, replica ${replica.dataVersion} with ${replica.labels.length}`,
-      );
-    return main;
+  /** What a refusal must not touch, by path. */
+  protected fingerprint(): Promise<Record<string, string>> {
+    return fingerprintOf(this.topology, this.node, []);
   }
 
   /** Starts, and checks that the gate refuses with this code, that the unit gives up, and that nothing was touched. */
   async refusedWith(code: string): Promise<void> {
-    const fingerprint = () => fingerprintOf(this.topology, this.main, this.replica);
-    const before = await fingerprint();
+    const before = await this.fingerprint();
     const gate = await gateDecides(this.node, await this.start(), GATE_SECONDS);
     if (gate.verdict !== "refuse" || gate.code !== code)
       throw new Error(`the gate said ${gate.verdict} ${gate.code}, expected to refuse with ${code}`);
@@ -160,7 +158,7 @@ export class NodeUnderFaults {
       const state = await this.lab.tryExec(this.node.name, "systemctl", "is-failed", LIGHTNINGD.unit);
       return state.stdout.trim() === "failed";
     });
-    const after = await fingerprint();
+    const after = await this.fingerprint();
     for (const [file, digest] of Object.entries(before))
       if (after[file] !== digest) throw new Error(`the gate refused with ${code}, and yet ${file} changed`);
   }
@@ -179,13 +177,6 @@ export class NodeUnderFaults {
     if (running.length > 0) throw new Error(`lightningd runs (${running}) while its gate waits`);
   }
 
-  /** Replica to main, as the gate's refusal says, and a start. */
-  async restore(): Promise<void> {
-    await this.verb("restore", "replica");
-    await this.start();
-    await this.nothingIsLost();
-  }
-
   /**
    * Writes down that a test of the survival table has passed.
    * @param setup "any" where nothing of the topology decides the outcome
@@ -202,6 +193,51 @@ export class NodeUnderFaults {
     } finally {
       client.close();
     }
+  }
+}
+
+/** A node with a wallet in SQLite, and a replica of it. */
+export class TwoCopies extends NodeUnderFaults {
+  main: Place;
+  replica: Place;
+
+  constructor(lab: Lab, seed: string) {
+    super(lab, seed);
+    const { main, replica } = placesOf(this.topology, this.machines);
+    this.main = main;
+    this.replica = replica;
+  }
+
+  override reread(): void {
+    super.reread();
+    Object.assign(this, placesOf(this.topology, this.machines));
+  }
+
+  /** The replica's host. */
+  get vault(): Machine {
+    return this.replica.host;
+  }
+
+  /** Both files as they lie on their disks; the node is stopped. @throws if they do not hold the same */
+  async copiesAgree(): Promise<Copy> {
+    const [main, replica] = [await readCopy(this.main), await readCopy(this.replica)];
+    const differ = main.labels.filter((label, index) => label !== replica.labels[index]);
+    if (main.dataVersion !== replica.dataVersion || main.labels.length !== replica.labels.length || differ.length > 0)
+      throw new Error(
+        `main ${main.dataVersion} with ${main.labels.length} invoices, replica ${replica.dataVersion} with ${replica.labels.length}`,
+      );
+    return main;
+  }
+
+  protected override fingerprint(): Promise<Record<string, string>> {
+    return fingerprintOf(this.topology, this.node, [this.main, this.replica]);
+  }
+
+  /** Replica to main, as the gate's refusal says, and a start. */
+  async restore(): Promise<void> {
+    await this.verb("restore", "replica");
+    await this.start();
+    await this.nothingIsLost();
   }
 }
 

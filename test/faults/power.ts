@@ -13,7 +13,7 @@
  */
 import { randomBytes } from "node:crypto";
 import { existsSync, globSync, readFileSync, writeFileSync } from "node:fs";
-import { mkdtemp, rmdir } from "node:fs/promises";
+import { mkdir, mkdtemp, rm, rmdir } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { eventually } from "../helpers/lab.ts";
@@ -162,6 +162,41 @@ async function putBack(disks: Disk[], snapshot: string): Promise<void> {
     await local("blockdev", "--flushbufs", device);
   }
   await forgetDisks(disks);
+}
+
+/** All disks of a host, its root disk too, as they were at one time: an image of a virtual machine. */
+export interface HostImage {
+  root: string;
+  disks: string;
+}
+
+/** Takes an image of a host that is off. */
+export async function takeImage(host: Machine): Promise<HostImage> {
+  const { directory } = host.lab.facts;
+  const name = `image-${randomBytes(4).toString("hex")}`;
+  const image = { root: join(directory, name), disks: join(directory, "store", name) };
+  await copyRoot(await rootOf(host), image.root);
+  await mkdir(image.disks);
+  for (const { file } of host.disks) await local("cp", "--reflink=always", file, image.disks);
+  return image;
+}
+
+/** Puts a host that is off back to its image. */
+export async function putImageBack(host: Machine, { root, disks }: HostImage): Promise<void> {
+  const present = await rootOf(host);
+  await rm(present, { recursive: true });
+  await copyRoot(root, present);
+  await putBack(host.disks, disks);
+}
+
+/** With the marks by which the kernel's overlay knows what was deleted. */
+const copyRoot = (from: string, to: string) =>
+  local("cp", "--recursive", "--no-dereference", "--preserve=all", from, to);
+
+/** Where the engine keeps what a host has written to its root disk. */
+async function rootOf(host: Machine): Promise<string> {
+  if ((await host.pid()) !== 0) throw new Error(`${host.name} is on: its root disk is in use`);
+  return local("docker", "inspect", "--format", "{{.GraphDriver.Data.UpperDir}}", host.container);
 }
 
 /** The kernel remembers devices by the filesystem's UUID, and would mix an image of before with one of after; a reboot forgets them. */

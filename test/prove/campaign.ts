@@ -408,7 +408,7 @@ export class Campaign {
     this.#holdsPromise(cut.fault, lost, lostByMain, acknowledged);
     for (const label of lost) this.#standing.delete(label);
 
-    const before = await fingerprintOf(this.topology, this.main, this.#replica);
+    const before = await this.#fingerprint();
     // As long as the node is down: it moves on as soon as it is up.
     const mark = await highestMark(this.hosts, this.topology);
     await bringBack();
@@ -423,6 +423,10 @@ export class Campaign {
     const gone = [...this.#standing].filter((label) => !labels.has(label));
     if (gone.length > 0) throw new Error(`the node was started without ${tell(gone)}`);
     return { main, replica, gate, lost, lostByMain };
+  }
+
+  #fingerprint(): Promise<Record<string, string>> {
+    return fingerprintOf(this.topology, this.node, [this.main, ...(this.#replica ? [this.#replica] : [])]);
   }
 
   /** What the survival table says is lost at most; a fault without a row loses nothing. */
@@ -453,7 +457,7 @@ export class Campaign {
 
   /** After a refusal nothing was touched; the verb that the survival table names for it brings the node back. */
   async #repair(gate: Verdict, main: Copy, before: Record<string, string>): Promise<void> {
-    const after = await fingerprintOf(this.topology, this.main, this.#replica);
+    const after = await this.#fingerprint();
     const changed = Object.keys(before).filter((file) => before[file] !== after[file]);
     if (changed.length > 0) throw new Error(`the gate refused, and yet ${changed.join(", ")} changed`);
     // Every copy has lost the commit that a mark has seen: no copy is newer than main.

@@ -287,6 +287,20 @@ const EXPECTED: {
     lost: LOST.channelMoney,
   },
   {
+    title: "an image of a host without a member has no wallet in it",
+    config: () => postgresConfig(["vault", "eve"]),
+    failure: "host-rollback",
+    lost: LOST.nothing,
+    standsStill: /^restarts by itself$/,
+  },
+  {
+    title: "an image of a member's host is an old copy of the wallet",
+    config: postgresConfig,
+    failure: "host-rollback",
+    lost: LOST.nothing,
+    standsStill: /^until the cluster has its newest state/,
+  },
+  {
     title: "new disks have to be a volume before hsm_secret is put on them",
     config: postgresConfig,
     failure: "two-disks",

@@ -51,9 +51,16 @@ export function postgresOutcome(
       return untilByHand("the link is back", "restore the link", s);
     case "unmounted":
       return untilByHand("the volume is mounted", "mount it", s);
-    case "old-copy":
     case "host-rollback":
+      // Its volume holds no wallet, and its mark is an older one: what the cluster has is not below that.
+      if (!wallet.members.includes(topology.node.host)) return restarts(LOST.nothing);
       return untilByHand("the cluster has its newest state", "the newest member becomes the primary", s);
+    case "old-copy":
+      return untilByHand(
+        "the cluster has its newest state",
+        "the newest data back on one member, the others made anew",
+        s,
+      );
     case "second-start":
     case "lost-state":
       return runsOn(LOST.nothing, "by itself");
