@@ -230,3 +230,35 @@ test.serial("commits a second, one writer", async (t) => {
   t.log(/a commit is flushed: .*/.exec(status)?.[0] ?? "status says nothing of a flush");
   t.pass();
 });
+
+/** What a commit waits for (postgresql.org, synchronous_commit); the last one is what lightningd's role has. */
+const WAITS = {
+  "for nothing": "off",
+  "for the primary's own flush": "local",
+  "for a standby's flush too": "on",
+} as const;
+/** Of one round, by which the log has grown by some files. */
+const PGBENCH_SECONDS = 5;
+
+test.serial("what a commit is made of: pgbench's simple update, one client, on the primary", async (t) => {
+  await cluster.whole(WHOLE_SECONDS);
+  const primary = await cluster.primary();
+  const pgbench = (mode: string, ...words: string[]) =>
+    primary.exec(
+      ...["runuser", "-u", "postgres", "--", "env", `PGOPTIONS=-c synchronous_commit=${mode}`, "pgbench", ...words],
+    );
+  await pgbench("on", "--initialize", "--quiet", "postgres");
+  const subjects = Object.entries(WAITS).map(([name, mode]) => ({
+    name,
+    measure: async () => {
+      const words = ["--no-vacuum", "--builtin=simple-update", `--time=${PGBENCH_SECONDS}`, "postgres"];
+      const milliseconds = /^latency average = ([\d.]+) ms$/m.exec(await pgbench(mode, ...words))?.[1];
+      if (milliseconds === undefined) throw new Error("pgbench named no latency");
+      return Number(milliseconds);
+    },
+  }));
+  t.log(
+    `${table(await inTurns(subjects, ROUNDS), "ms", "for a standby's flush too")}\nload ${loadavg()[0]?.toFixed(1)}`,
+  );
+  t.pass();
+});
