@@ -4,7 +4,7 @@ import { delimiter, join } from "node:path";
 import { createInterface } from "node:readline";
 import { ensureDependencies } from "./dependencies.mjs";
 import { ensureEngine, leaveEngine } from "./engine.mjs";
-import { NODE, ROOT } from "./environment.mjs";
+import { cacheDirectory, NODE, ROOT } from "./environment.mjs";
 import { SetupError } from "./errors.mjs";
 import { hostImage } from "./image.mjs";
 import { ensurePackages } from "./packages.mjs";
@@ -58,6 +58,8 @@ async function ava(parameters, toolchain, counts) {
       ...process.env,
       PATH: [toolchain, join(ROOT, "node_modules/.bin"), process.env.PATH ?? ""].join(delimiter),
       PULUMI_SKIP_UPDATE_CHECK: "true",
+      // Every test file is a process of its own, and loads the same sources.
+      NODE_COMPILE_CACHE: join(cacheDirectory(), "node"),
     },
     stdio: ["ignore", "pipe", "inherit"],
   });
