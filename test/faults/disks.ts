@@ -7,6 +7,7 @@
 
 import { existsSync, readFileSync } from "node:fs";
 import { type FileHandle, open, rm, stat, truncate } from "node:fs/promises";
+import { diskName } from "../../stacks/lab-schema.ts";
 import { eventually } from "../helpers/lab.ts";
 import { type Disk, local, type Machine } from "./machine.ts";
 
@@ -181,7 +182,9 @@ async function rotIsFound(host: Machine, mount: string, file: string, disk: Disk
 export async function scrubErrors(host: Machine, mount: string, disk: Disk): Promise<number> {
   // It ends with status 3 where it found errors, having printed them.
   const { stdout } = await host.lab.tryExec(host.name, "btrfs", "scrub", "start", "-B", "-d", "-R", "-r", mount);
-  const ofDevice = stdout.split(/^Scrub device /m).find((part) => part.startsWith(`${disk.device} `));
+  // It prints the name by which the device was found when it was mounted.
+  const names = [disk.device, diskName(host.name, disk.name)];
+  const ofDevice = stdout.split(/^Scrub device /m).find((part) => names.some((name) => part.startsWith(`${name} `)));
   const counts = [...(ofDevice ?? "").matchAll(/(?:read|csum|verify|super)_errors:\s+(\d+)/g)];
   if (counts.length === 0) throw new Error(`no scrub of ${disk.device}: ${stdout}`);
   return counts.reduce((sum, [, count]) => sum + Number(count), 0);
