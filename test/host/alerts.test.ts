@@ -121,6 +121,10 @@ test.serial("a disk that dies is told at once and again, and is over when it is 
   }
   await awaitNoAlert(alice, "DEVICE_ERRORS", SECONDS);
   t.regex((await told(alice, "DEVICE_ERRORS")).at(-1) ?? "", /DEVICE_ERRORS on alice is over/);
+  const { value } = await awaitAlert(alice, "SCRUB_MENDED", SECONDS);
+  t.regex(value, /found .*=[1-9]/);
+  await scrubVolume(alice, "/srv/lightning");
+  await awaitNoAlert(alice, "SCRUB_MENDED", SECONDS);
 });
 
 test.serial("a volume that is nearly full is told on its own host, and is over when there is room", async (t) => {

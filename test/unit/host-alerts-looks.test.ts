@@ -74,6 +74,17 @@ test("blocks that no copy could correct, and blocks of another profile, are told
   ]);
 });
 
+test("what a scrub had to mend is told, though the devices count nothing, and a scrub without errors is not", (t) => {
+  const judged = (errors: string) =>
+    judgeVolume({
+      ...volume,
+      scrub: { started: "2026-11-22T00:00:00.000Z", state: "finished", errors, uncorrectable: 0 },
+    });
+  t.deepEqual(codes(judged("verify=4")), ["SCRUB_MENDED"]);
+  t.is(judged("verify=4")[0]?.value, "the scrub of 2026-11-22T00:00:00.000Z found verify=4");
+  t.deepEqual(judged("no errors found"), []);
+});
+
 test("a filesystem is nearly full below the declared share, and not at it", (t) => {
   const room = (bytesFree: number) => ({ path: "/srv", bytesFree, bytesTotal: 2 ** 30 });
   fc.assert(

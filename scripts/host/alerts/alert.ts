@@ -46,6 +46,12 @@ export const ALERT_KINDS = {
     "blocks are damaged on every copy of the volume: a file in it can't be read as it was written",
     "journalctl -k -g 'unable to fixup' names the files; restore them from another copy, then scrub again",
   ),
+  SCRUB_MENDED: kind(
+    "warning",
+    0,
+    "blocks had rotted and were written anew from their mirror: a disk that has begun to rot goes on",
+    "btrfs scrub start -B MOUNT once more: a scrub that finds nothing ends this; replace a device that goes on (README, 'A disk died')",
+  ),
   VOLUME_PROFILE: kind(
     "warning",
     30 * MINUTE_MS,

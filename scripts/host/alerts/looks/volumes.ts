@@ -37,15 +37,7 @@ export function judgeVolume(volume: VolumeStatus): Condition[] {
   const foreign = foreignProfiles(volume);
   return [
     ...volume.devices.flatMap((device) => judgeDevice(subject, device)),
-    ...(scrub !== undefined && scrub.uncorrectable > 0
-      ? [
-          {
-            code: "SCRUB_UNCORRECTABLE" as const,
-            subject,
-            value: `${scrub.uncorrectable} errors in the scrub of ${scrub.started} (${scrub.errors})`,
-          },
-        ]
-      : []),
+    ...(scrub === undefined ? [] : judgeScrub(subject, scrub)),
     ...(foreign.length > 0
       ? [
           {
@@ -56,6 +48,18 @@ export function judgeVolume(volume: VolumeStatus): Condition[] {
         ]
       : []),
   ];
+}
+
+/** Not every kernel adds what a scrub found in metadata to the devices' counters, so the scrub itself is asked. */
+function judgeScrub(
+  subject: string,
+  { started, errors, uncorrectable }: NonNullable<VolumeStatus["scrub"]>,
+): Condition[] {
+  const value = `the scrub of ${started} found ${errors}`;
+  if (uncorrectable > 0)
+    return [{ code: "SCRUB_UNCORRECTABLE", subject, value: `${value}, of which ${uncorrectable} are left` }];
+  // It is "no errors found", or counts by kind.
+  return /\d/.test(errors) ? [{ code: "SCRUB_MENDED", subject, value }] : [];
 }
 
 function judgeDevice(volume: string, { id, path, errors }: VolumeStatus["devices"][number]): Condition[] {
