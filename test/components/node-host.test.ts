@@ -1,6 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, readFileSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import * as pulumi from "@pulumi/pulumi";
 import test from "ava";
@@ -8,9 +7,10 @@ import { connectionOf, hostKeyFingerprint, isPassphraseProtected } from "../../c
 import { NodeHost } from "../../components/node-host.ts";
 import { hostSchema } from "../../components/topology/schema.ts";
 import { Refusal } from "../../scripts/host/stage.ts";
+import { scratchDirectory } from "../helpers/scratch.ts";
 import { isSecret, only, plain, record } from "./recorder.ts";
 
-const directory = mkdtempSync(join(tmpdir(), "twofold-components-"));
+const directory = scratchDirectory();
 const identityFile = join(directory, "key");
 execFileSync("ssh-keygen", ["-q", "-t", "ed25519", "-N", "", "-f", identityFile]);
 const locked = join(directory, "locked");

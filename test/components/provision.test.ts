@@ -1,6 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, readFileSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import * as pulumi from "@pulumi/pulumi";
 import test from "ava";
@@ -10,9 +9,10 @@ import { parseTopology } from "../../components/topology/parse.ts";
 import { formatProblems } from "../../components/topology/problem.ts";
 import type { Topology } from "../../components/topology/schema.ts";
 import { provision } from "../../stacks/provision.ts";
+import { scratchDirectory } from "../helpers/scratch.ts";
 import { only, type Registered, record } from "./recorder.ts";
 
-const directory = mkdtempSync(join(tmpdir(), "twofold-provision-"));
+const directory = scratchDirectory();
 const identityFile = join(directory, "alice");
 /** Makes a key pair and returns its public half, as a host key is written. */
 function makeKey(file: string): string {

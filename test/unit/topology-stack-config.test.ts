@@ -1,9 +1,8 @@
 import { writeFileSync } from "node:fs";
-import { mkdtemp } from "node:fs/promises";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import test from "ava";
 import { parseStackConfig, readStackConfig, StackConfigError } from "../../components/topology/stack-config.ts";
+import { scratchDirectory } from "../helpers/scratch.ts";
 
 const FILE = "/srv/infra/Pulumi.alice.yaml";
 
@@ -17,7 +16,7 @@ function problem(text: string, file = FILE) {
 }
 
 test("a stack's file gives its name and its config", async (t) => {
-  const file = join(await mkdtemp(join(tmpdir(), "twofold-")), "Pulumi.lab-two.yaml");
+  const file = join(scratchDirectory(), "Pulumi.lab-two.yaml");
   writeFileSync(file, "encryptionsalt: v1:x\nconfig:\n  twofold:node:\n    name: alice\n    options: { port: 9735 }\n");
   t.deepEqual(readStackConfig(file), {
     stack: "lab-two",

@@ -1,13 +1,13 @@
-import { mkdirSync, mkdtempSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import test from "ava";
 import { Refusal } from "../../scripts/host/stage.ts";
 import { locateStack, type StackPlaces } from "../../scripts/verbs/locate.ts";
+import { scratchDirectory } from "../helpers/scratch.ts";
 
 /** A project folder with these stacks' configs, and labs with these names. */
 function places(stacks: string[], labs: string[] = []): StackPlaces {
-  const root = mkdtempSync(join(tmpdir(), "twofold-locate-"));
+  const root = scratchDirectory();
   const found = { project: join(root, "project"), labs: join(root, "labs") };
   mkdirSync(found.project);
   writeFileSync(join(found.project, "Pulumi.yaml"), "name: twofold\n");

@@ -1,15 +1,14 @@
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, readFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { readFileSync } from "node:fs";
 import test from "ava";
 import fc from "fast-check";
 import { hostSchema } from "../../components/topology/schema.ts";
 import { explainFailure, type Host, quoteWord, sshOptions } from "../../scripts/verbs/ssh.ts";
 import { takeChoice } from "../../scripts/verbs/ssh-verb.ts";
+import { scratchDirectory } from "../helpers/scratch.ts";
 import { hostKey } from "../helpers/topologies.ts";
 
-process.env.XDG_STATE_HOME = mkdtempSync(join(tmpdir(), "twofold-ssh-"));
+process.env.XDG_STATE_HOME = scratchDirectory();
 
 const host = (extra: object = {}): Host => ({
   name: "alice",
