@@ -2,7 +2,7 @@
  * One real host for one test file: a container of the lab hosts' image with systemd and loop devices as disks, bootstrapped
  * for the host program. Everything is named after this run and taken down by its own name.
  */
-import { execFile, spawn } from "node:child_process";
+import { execFile } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { mkdtemp, readFile, readlink, rm, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -14,6 +14,7 @@ import type { StageDocument } from "../../scripts/host/contract.ts";
 import { harvestPackages, seedPackages } from "../../scripts/setup/apt-cache.mjs";
 import { hostImage } from "../../scripts/setup/image.mjs";
 import { renderBootstrap } from "../../templates/bootstrap.ts";
+import { runInside } from "./inside.ts";
 
 const execute = promisify(execFile);
 /** Names the process that a container belongs to, so that the next run can remove what a killed one left. */
@@ -29,23 +30,6 @@ export interface Ended {
 /** Runs a program on this machine, or throws what it said. */
 async function must(program: string, ...args: string[]): Promise<string> {
   return (await execute(program, args)).stdout.trim();
-}
-
-function runWithInput(program: string, args: string[], input: string): Promise<Ended> {
-  return new Promise((resolve, reject) => {
-    const child = spawn(program, args);
-    let [stdout, stderr] = ["", ""];
-    child.stdout.setEncoding("utf8").on("data", (chunk: string) => {
-      stdout += chunk;
-    });
-    child.stderr.setEncoding("utf8").on("data", (chunk: string) => {
-      stderr += chunk;
-    });
-    child.on("error", reject);
-    child.on("close", (code) => resolve({ status: code ?? -1, stdout, stderr }));
-    child.stdin.on("error", () => {});
-    child.stdin.end(input);
-  });
 }
 
 /** A process, told apart from a later one with the same number: PID namespace, number, start time (proc_pid_stat(5)). */
@@ -153,8 +137,9 @@ export class TestHost {
   }
 
   /** Runs a program in the host. */
-  exec(command: string[], input = ""): Promise<Ended> {
-    return runWithInput("docker", ["exec", "--interactive", this.container, ...command], input);
+  async exec(command: string[], input = ""): Promise<Ended> {
+    const { status, stdout, stderr } = await runInside(this.container, command, input);
+    return { status: status ?? -1, stdout, stderr };
   }
 
   /** Runs a program in the host that has to succeed, and returns its trimmed stdout. */

@@ -8,6 +8,7 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { setTimeout as delay } from "node:timers/promises";
 import { labDown, labUp } from "../../scripts/setup/lab.mjs";
+import { runInside } from "./inside.ts";
 import { outputOf, type Ran, runProgram } from "./run-program.ts";
 
 const ROOT = join(import.meta.dirname, "../..");
@@ -134,7 +135,7 @@ export class Lab {
   }
 
   tryExec(host: string, ...words: string[]): Promise<Ran> {
-    return this.docker("exec", this.container(host), ...words);
+    return runInside(this.container(host), words);
   }
 
   docker(...words: string[]): Promise<Ran> {
