@@ -119,40 +119,32 @@ export async function corruptBlocks(host: Machine, mount: string, file: string, 
   );
   const physical = new RegExp(`physical (\\d+) device ${disk.device}$`, "m").exec(map)?.[1];
   if (physical === undefined) throw new Error(`no copy of ${file} is on ${disk.device}: ${map}`);
-  const image = await open(disk.file, "r+");
-  try {
-    const bytes = Buffer.alloc(4096);
-    await image.read(bytes, 0, bytes.length, Number(physical));
-    for (let at = 0; at < bytes.length; at++) bytes[at] = ~(bytes[at] ?? 0) & 0xff;
-    await image.write(bytes, 0, bytes.length, Number(physical));
-    await image.sync();
-  } finally {
-    await image.close();
-  }
-  await rotIsFound(host, mount, file, disk);
+  await rot(host, mount, file, disk, async (image) => {
+    await turnOver(image, Number(physical), 4096);
+  });
 }
 
 /** The same to a file that is too small for an extent of its own: it lies among the metadata, where its content is looked for. */
 export async function corruptSmallFile(host: Machine, mount: string, file: string, disk: Disk): Promise<void> {
   await host.exec("sync");
   const content = readFileSync(await host.path(file));
-  const image = await open(disk.file, "r+");
-  try {
+  await rot(host, mount, file, disk, async (image) => {
     const places = await placesOf(image, content);
     if (places.length === 0) throw new Error(`the content of ${file} is not on ${disk.device}`);
     // What a block was before it was changed is found too, and harms nobody.
-    for (const at of places)
-      await image.write(
-        content.map((byte) => ~byte & 0xff),
-        0,
-        content.length,
-        at,
-      );
-    await image.sync();
-  } finally {
-    await image.close();
-  }
-  await rotIsFound(host, mount, file, disk);
+    for (const at of places) await turnOver(image, at, content.length);
+  });
+}
+
+/** Turns over the bits of a part of a disk's image. */
+async function turnOver(image: FileHandle, at: number, length: number): Promise<void> {
+  const { buffer } = await image.read(Buffer.alloc(length), 0, length, at);
+  await image.write(
+    buffer.map((byte) => ~byte & 0xff),
+    0,
+    length,
+    at,
+  );
 }
 
 /** Offsets of `content` in a file. */
@@ -167,12 +159,32 @@ async function placesOf(file: FileHandle, content: Buffer): Promise<number[]> {
   }
 }
 
-/** A read takes one mirror, by the reader's process number; a scrub reads both. */
-async function rotIsFound(host: Machine, mount: string, file: string, disk: Disk): Promise<void> {
-  const found = await scrubErrors(host, mount, disk);
+/**
+ * Changes a disk's image, and sees that a scrub finds more errors there than before: rot that was left by another fault is not this one's.
+ * A read takes one mirror, by the reader's process number; a scrub reads both.
+ */
+async function rot(
+  host: Machine,
+  mount: string,
+  file: string,
+  disk: Disk,
+  change: (image: FileHandle) => Promise<void>,
+): Promise<void> {
+  const before = await scrubErrors(host, mount, disk);
+  const image = await open(disk.file, "r+");
+  try {
+    await change(image);
+    await image.sync();
+  } finally {
+    await image.close();
+  }
+  const after = await scrubErrors(host, mount, disk);
   // Pages that the kernel has of the file would hide the rot; "count=0" reads nothing and drops them (dd(1), nocache).
   await host.exec("dd", `if=${file}`, "iflag=nocache", "count=0", "status=none");
-  if (found === 0) throw new Error(`the rot of ${file} on ${disk.device} took no effect: a scrub finds none there`);
+  if (after <= before)
+    throw new Error(
+      `the rot of ${file} on ${disk.device} took no effect: a scrub finds ${after} errors there, and ${before} before it`,
+    );
 }
 
 /**

@@ -89,11 +89,23 @@ const isMounted = ({ device }: Disk) => globSync(`/sys/fs/btrfs/*/devices/${base
 export async function withVolume<T>(host: Machine, mount: string, read: (root: string) => Promise<T>): Promise<T> {
   if ((await host.pid()) !== 0) throw new Error(`${host.name} is on: its disks can't be mounted a second time`);
   const { disks } = volumeAt(host, mount);
-  const devices = disks.map(({ device }) => device);
+  try {
+    return await mounted(
+      disks.map(({ device }) => device),
+      "ro",
+      read,
+    );
+  } finally {
+    await forgetDisks(disks);
+  }
+}
+
+/** Mounts a filesystem on this machine for as long as `read` takes. */
+async function mounted<T>(devices: string[], options: string, read: (root: string) => Promise<T>): Promise<T> {
   const root = await mkdtemp(join(tmpdir(), "twofold-volume-"));
   try {
     await local("btrfs", "device", "scan", ...devices);
-    await local("mount", "-o", "ro", devices[0] ?? "", root);
+    await local("mount", "-o", options, devices[0] ?? "", root);
     try {
       return await read(root);
     } finally {
@@ -101,7 +113,6 @@ export async function withVolume<T>(host: Machine, mount: string, read: (root: s
     }
   } finally {
     await rmdir(root);
-    await forgetDisks(disks);
   }
 }
 
@@ -125,18 +136,7 @@ export async function withSurvivors<T>(
     await forgetDisks(volumeAt(host, mount).disks);
     for (const { file } of survivors)
       loops.push(await local("losetup", "--find", "--show", join(snapshot, basename(file))));
-    const root = await mkdtemp(join(tmpdir(), "twofold-survivors-"));
-    try {
-      await local("btrfs", "device", "scan", ...loops);
-      await local("mount", "-o", "ro,degraded", loops[0] ?? "", root);
-      try {
-        return await read(root);
-      } finally {
-        await local("umount", root);
-      }
-    } finally {
-      await rmdir(root);
-    }
+    return await mounted(loops, "ro,degraded", read);
   } finally {
     for (const device of loops) {
       await runProgram("btrfs", ["device", "scan", "--forget", device]);

@@ -6,12 +6,12 @@
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { networkDirectory } from "../../components/topology/places.ts";
 import type { Topology } from "../../components/topology/schema.ts";
 import { eventually } from "../helpers/lab.ts";
+import { scratchDirectory } from "../helpers/scratch.ts";
 import type { Machine } from "./machine.ts";
 import type { WriterEvent } from "./writer.ts";
 
@@ -65,7 +65,7 @@ export class Recorder {
     count?: number,
     reconnect = 0,
   ): Promise<Recorder> {
-    const directory = mkdtempSync(join(tmpdir(), "twofold-record-"));
+    const directory = scratchDirectory();
     const socket = await socketOf(node, topology);
     const words = ["--socket", socket, "--seed", seed, "--journal", join(directory, "journal")];
     const bounds = [
