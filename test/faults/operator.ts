@@ -21,8 +21,6 @@ export function diskOf(lab: Lab, host: string, name: string): Disk {
   return { name, file: found.file, device: found.device };
 }
 
-export const pulumiUp = (lab: Lab): Promise<Ran> => lab.pulumi(["up", "--yes", "--skip-preview", "--non-interactive"]);
-
 /** Declares other disks for a host's volume. */
 export function declareDisks(wallet: NodeUnderFaults, host: Machine, mount: string, disks: Disk[]): void {
   const { configFile } = wallet.lab.facts;

@@ -96,8 +96,13 @@ export class Lab {
   }
 
   /** `pulumi up` that has to succeed. */
-  async up(words: string[] = []): Promise<string> {
-    return outputOf(await this.pulumi(["up", "--yes", "--skip-preview", "--non-interactive", ...words]));
+  async up(): Promise<string> {
+    return outputOf(await this.tryUp());
+  }
+
+  /** `pulumi up`, whatever it ends with; with `configFile` instead of the lab's config. */
+  tryUp(options: { configFile?: string } = {}): Promise<Ran> {
+    return this.pulumi(["up", "--yes", "--skip-preview", "--non-interactive"], options);
   }
 
   /**

@@ -40,7 +40,7 @@ const drift = async () =>
   (await lab.report<{ hosts: { drift: { item: string }[] }[] }>("check")).hosts.flatMap((host) =>
     host.drift.map(({ item }) => item),
   );
-const up = () => lab.pulumi(["up", "--yes", "--skip-preview", "--non-interactive"]);
+const up = () => lab.tryUp();
 const destroy = () => lab.pulumi(["destroy", "--yes", "--skip-preview", "--non-interactive"]);
 const textOf = ({ stdout, stderr }: Ran) => stdout + stderr;
 

@@ -12,21 +12,12 @@ import { newDisk, pullDisk } from "../faults/disks.ts";
 import { gateDecides, nodeAnswers } from "../faults/gate.ts";
 import { cutLink, healLinks } from "../faults/links.ts";
 import { ANSWER_SECONDS, GATE_SECONDS, REAL, TwoCopies } from "../faults/node-under-faults.ts";
-import {
-  checkIsContent,
-  declareDisks,
-  diskOf,
-  isRefused,
-  isUp,
-  newHost,
-  pulumiUp,
-  putSecretBack,
-} from "../faults/operator.ts";
+import { checkIsContent, declareDisks, diskOf, isRefused, isUp, newHost, putSecretBack } from "../faults/operator.ts";
 import { forgetDisks, killHost, powerOn } from "../faults/power.ts";
 import { killLightningd, lightningds } from "../faults/processes.ts";
 import { chooseSeed } from "../faults/seed.ts";
 import { eventually, Lab } from "../helpers/lab.ts";
-import { outputOf, type Ran } from "../helpers/run-program.ts";
+import type { Ran } from "../helpers/run-program.ts";
 import { diskDies, diskDiesBeforeReboot, FIRST_SECONDS, secretIsLost, stateIsLost } from "./failures/any-wallet.ts";
 
 const seed = `${chooseSeed()}-f`;
@@ -50,11 +41,11 @@ const disk = (host: string, name: string) => diskOf(lab, host, name);
  */
 async function fromTheReplica(): Promise<void> {
   const refused = (ran: Ran) => isRefused(ran, "MAIN_MISSING", /restore replica/);
-  if (!refused(await pulumiUp(lab))) refused(await lab.verb("repair", "--yes"));
+  if (!refused(await lab.tryUp())) refused(await lab.verb("repair", "--yes"));
   await wallet.refusedWith("MAIN_MISSING");
   await putSecretBack(wallet, paper);
   await wallet.verb("restore", "replica");
-  outputOf(await pulumiUp(lab));
+  await lab.up();
   await wallet.verb("repair", "--yes");
   await wallet.nothingIsLost();
   await checkIsContent(lab);
@@ -168,7 +159,7 @@ test.serial(
     await powerOn([vault]);
     declareDisks(wallet, vault, wallet.replica.mount, [disk("vault", "f")]);
     await isUp(vault);
-    outputOf(await pulumiUp(lab));
+    await lab.up();
     // Up has made the volume; what lies on it is of a stage whose document is as before. The node's host can mount it only then.
     await eventually("repair has made the replica's place", ANSWER_SECONDS, async () => {
       const ran = await lab.verb("repair", "--yes");

@@ -11,22 +11,12 @@ import { corruptSmallFile, newDisk, pullDisk, scrubErrors } from "../faults/disk
 import { highestMark } from "../faults/gate.ts";
 import type { Machine } from "../faults/machine.ts";
 import { NodeUnderFaults } from "../faults/node-under-faults.ts";
-import {
-  checkIsContent,
-  declareDisks,
-  diskOf,
-  isRefused,
-  isUp,
-  newHost,
-  pulumiUp,
-  putSecretBack,
-} from "../faults/operator.ts";
+import { checkIsContent, declareDisks, diskOf, isRefused, isUp, newHost, putSecretBack } from "../faults/operator.ts";
 import { forgetDisks, killHost, powerOn, putImageBack, takeImage } from "../faults/power.ts";
 import { lightningd, lightningds } from "../faults/processes.ts";
 import { chooseSeed } from "../faults/seed.ts";
 import { RECOVER_SECONDS, WHOLE_SECONDS } from "../faults/under-writer.ts";
 import { Lab } from "../helpers/lab.ts";
-import { outputOf } from "../helpers/run-program.ts";
 import { diskDies, diskDiesBeforeReboot, FIRST_SECONDS, secretIsLost, stateIsLost } from "./failures/any-wallet.ts";
 
 const seed = `${chooseSeed()}-p`;
@@ -106,12 +96,11 @@ test.serial("[survival:two-disks] both disks die at once: hsm_secret on new ones
   await powerOn([node()]);
   declareDisks(wallet, node(), mount, fresh);
   await isUp(node());
-  const refused = async () =>
-    isRefused(await pulumiUp(lab), "SECRET_MISSING", /hsm_secret back from its off-host copy/);
+  const refused = async () => isRefused(await lab.tryUp(), "SECRET_MISSING", /hsm_secret back from its off-host copy/);
   if (!(await refused())) isRefused(await lab.verb("repair", "--yes"), "SECRET_MISSING", /off-host copy/);
   await wallet.refusedWith("SECRET_MISSING");
   await putSecretBack(wallet, paper);
-  outputOf(await pulumiUp(lab));
+  await lab.up();
   await wallet.verb("repair", "--yes");
   await wallet.nothingIsLost();
   await checkIsContent(lab);
@@ -244,15 +233,15 @@ test.serial(
     await recorder.stop();
     wallet.keep(recorder);
     await newHost(node());
-    const first = await pulumiUp(lab);
+    const first = await lab.tryUp();
     t.not(first.status, 0);
     await wallet.verb("certificates", "renew", "--new-authority");
-    isRefused(await pulumiUp(lab), "SECRET_MISSING", /off-host copy/);
+    isRefused(await lab.tryUp(), "SECRET_MISSING", /off-host copy/);
     await wallet.refusedWith("SECRET_MISSING");
     await putSecretBack(wallet, paper);
     await wallet.refusedWith("WITNESS_MISSING");
     await wallet.verb("witness", "rebuild", "--reason", "the node's host is a new one");
-    outputOf(await pulumiUp(lab));
+    await lab.up();
     await wallet.verb("repair", "--yes");
     await wallet.nothingIsLost();
     await checkIsContent(lab);

@@ -8,13 +8,11 @@ import {
   declareDisks,
   devidOf,
   forgetStages,
-  pulumiUp,
   putSecretBack,
   replaceDisk,
 } from "../../faults/operator.ts";
 import { forgetDisks, killHost, powerOn } from "../../faults/power.ts";
 import { lightningd } from "../../faults/processes.ts";
-import { outputOf } from "../../helpers/run-program.ts";
 
 export const FIRST_SECONDS = 60;
 
@@ -35,7 +33,7 @@ export async function stateIsLost(t: ExecutionContext, wallet: NodeUnderFaults):
   wallet.promised("lost-state", /^does not stop$/, /^by itself$/);
   const pid = await lightningd(wallet.node);
   t.true((await forgetStages(wallet.lab)) >= 10, "there were stages to forget");
-  t.regex(outputOf(await pulumiUp(wallet.lab)), /created/);
+  t.regex(await wallet.lab.up(), /created/);
   t.is(await lightningd(wallet.node), pid, "the node was restarted");
   await checkIsContent(wallet.lab);
   await wallet.nothingIsLost();
@@ -66,7 +64,7 @@ export async function diskDies(
   wallet.keep(recorder);
   t.is(await lightningd(node), pid, "lightningd was restarted");
   declareDisks(wallet, node, mount, [left, spare]);
-  outputOf(await pulumiUp(wallet.lab));
+  await wallet.lab.up();
   await checkIsContent(wallet.lab);
   await wallet.nothingIsLost();
   t.is(await lightningd(node), pid, "lightningd was restarted");
@@ -104,7 +102,7 @@ export async function diskDiesBeforeReboot(
   await node.exec("umount", mount);
   await node.exec("mount", mount);
   declareDisks(wallet, node, mount, [left, spare]);
-  outputOf(await pulumiUp(wallet.lab));
+  await wallet.lab.up();
   await wallet.verb("repair", "--yes");
   await wallet.nothingIsLost();
   await checkIsContent(wallet.lab);
