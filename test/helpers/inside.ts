@@ -3,9 +3,12 @@
  *
  * Tests ask a host several times a second. The engine takes about 60 ms of this machine for each of those, and nsenter(1) 3.
  */
-import { existsSync, readFileSync } from "node:fs";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { closeSync, existsSync, openSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { outputOf, type Ran, runProgram } from "./run-program.ts";
+import { scratchDirectory } from "./scratch.ts";
 
 /** What the engine gives to a program of an image that names no environment. */
 const ENVIRONMENT = { PATH: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", HOME: "/root" };
@@ -18,6 +21,8 @@ interface First {
   started: string;
 }
 
+let printed: string | undefined;
+let runs = 0;
 const firsts = new Map<string, First>();
 
 /**
@@ -32,16 +37,36 @@ export async function runInside(container: string, words: string[], input = ""):
   if (cgroups === undefined) return refused("ended just now");
   // Whoever joins a frozen cgroup is frozen too.
   if (cgroups.some(isFrozen)) return refused("is frozen");
-  const ran = await runProgram(
-    "sh",
-    [
-      ...["-euc", IN_CGROUPS, "sh", ...cgroups.map((directory) => join(directory, "cgroup.procs")), "--"],
-      ...["setpriv", `--bounding-set=${capabilitiesOf(pid)}`, "--inh-caps=-all"],
-      ...["nsenter", "--target", `${pid}`, "--all", "--", ...words],
-    ],
-    { env: ENVIRONMENT, input },
-  );
-  return { ...ran, command };
+  const line = [
+    ...["-euc", IN_CGROUPS, "sh", ...cgroups.map((directory) => join(directory, "cgroup.procs")), "--"],
+    ...["setpriv", `--bounding-set=${capabilitiesOf(pid)}`, "--inh-caps=-all"],
+    ...["nsenter", "--target", `${pid}`, "--all", "--", ...words],
+  ];
+  return { command, ...(await untilItsExit("sh", line, input)) };
+}
+
+/**
+ * Runs a program until it has ended, whatever it has started in the background. Those keep its output open, so that the end of a pipe would
+ * be waited for as long as they live; what a file holds at the exit is what was printed until then.
+ */
+async function untilItsExit(program: string, words: string[], input: string): Promise<Omit<Ran, "command">> {
+  printed ??= scratchDirectory();
+  const files = ["out", "err"].map((name) => join(printed ?? "", `${++runs}.${name}`));
+  const [out, err] = files.map((file) => openSync(file, "w")) as [number, number];
+  try {
+    const child = spawn(program, words, { env: ENVIRONMENT, stdio: ["pipe", out, err] });
+    const ended = once(child, "exit");
+    // A program need not read its input.
+    child.stdin?.on("error", () => {});
+    child.stdin?.end(input);
+    const [status] = (await ended) as [number | null];
+    const [stdout = "", stderr = ""] = files.map((file) => readFileSync(file, "utf8"));
+    return { status, stdout, stderr };
+  } finally {
+    closeSync(out);
+    closeSync(err);
+    for (const file of files) rmSync(file);
+  }
 }
 
 async function firstOf(container: string): Promise<number | undefined> {
