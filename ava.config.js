@@ -12,6 +12,7 @@ const LONGEST = [
   "host/stack-life.test.ts",
   "host/lightningd.test.ts",
   "host/lab.test.ts",
+  "host/standin-conformance.test.ts",
   "host/bad-input.test.ts",
   "host/replica.test.ts",
   "host/engine.test.ts",
