@@ -5,7 +5,7 @@
  */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { closeSync, existsSync, openSync, readFileSync, rmSync } from "node:fs";
+import { closeSync, existsSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { outputOf, type Ran, runProgram } from "./run-program.ts";
 import { scratchDirectory } from "./scratch.ts";
@@ -21,9 +21,10 @@ interface First {
   started: string;
 }
 
-let printed: string | undefined;
-let runs = 0;
 const firsts = new Map<string, First>();
+/** Directory of the running programs' input and output. */
+let files: string | undefined;
+let runs = 0;
 
 /**
  * @returns how it ended; where the container doesn't run or is frozen, status 1 and the reason on stderr, as `docker exec` says it
@@ -50,22 +51,18 @@ export async function runInside(container: string, words: string[], input = ""):
  * be waited for as long as they live; what a file holds at the exit is what was printed until then.
  */
 async function untilItsExit(program: string, words: string[], input: string): Promise<Omit<Ran, "command">> {
-  printed ??= scratchDirectory();
-  const files = ["out", "err"].map((name) => join(printed ?? "", `${++runs}.${name}`));
-  const [out, err] = files.map((file) => openSync(file, "w")) as [number, number];
+  files ??= scratchDirectory();
+  const place = join(files, `${++runs}`);
+  // Not Node's own pipe for the input either: it is a socket, which cannot be opened again as /dev/stdin.
+  writeFileSync(`${place}.in`, input);
+  const streams = [openSync(`${place}.in`, "r"), openSync(`${place}.out`, "w"), openSync(`${place}.err`, "w")];
   try {
-    const child = spawn(program, words, { env: ENVIRONMENT, stdio: ["pipe", out, err] });
-    const ended = once(child, "exit");
-    // A program need not read its input.
-    child.stdin?.on("error", () => {});
-    child.stdin?.end(input);
-    const [status] = (await ended) as [number | null];
-    const [stdout = "", stderr = ""] = files.map((file) => readFileSync(file, "utf8"));
-    return { status, stdout, stderr };
+    const child = spawn(program, words, { env: ENVIRONMENT, stdio: streams });
+    const [status] = (await once(child, "exit")) as [number | null];
+    return { status, stdout: readFileSync(`${place}.out`, "utf8"), stderr: readFileSync(`${place}.err`, "utf8") };
   } finally {
-    closeSync(out);
-    closeSync(err);
-    for (const file of files) rmSync(file);
+    for (const stream of streams) closeSync(stream);
+    for (const name of ["in", "out", "err"]) rmSync(`${place}.${name}`);
   }
 }
 
