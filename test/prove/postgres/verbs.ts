@@ -1,9 +1,53 @@
 /** The operator's verbs, on a cluster at work. */
+import { setTimeout as delay } from "node:timers/promises";
 import test from "ava";
 import { nodeAnswers } from "../../faults/gate.ts";
+import type { Machine } from "../../faults/machine.ts";
+import { chooseSeed, Random } from "../../faults/seed.ts";
 import { RECOVER_SECONDS, underWriter, WHOLE_SECONDS } from "../../faults/under-writer.ts";
 import { eventually } from "../../helpers/lab.ts";
 import { BEYOND_TTL_SECONDS, cluster, PATRONI_SECONDS, word } from "./sentences.ts";
+
+const KILLS = 10;
+const SWITCHOVER = "postgres switchover";
+
+/** SIGKILL to the host program of a switchover, wherever it runs. @returns whether there was one */
+async function killSwitchover(members: Machine[]): Promise<boolean> {
+  const kill = `found=1; for process in /proc/[0-9]*; do
+      case $(tr '\\0' ' ' <"$process/cmdline" 2>/dev/null) in
+      "/usr/bin/node "*"$1"*) kill -KILL "\${process#/proc/}" && found=0 ;;
+      esac
+    done; exit $found`;
+  const found = await Promise.all(
+    members.map(({ name }) => cluster.lab.tryExec(name, "sh", "-c", kill, "sh", SWITCHOVER)),
+  );
+  return found.some(({ status }) => status === 0);
+}
+
+test.serial("a switchover that is killed at any moment leaves one primary, and nothing is lost", async (t) => {
+  const seed = chooseSeed();
+  const random = new Random(seed);
+  let landed = 0;
+  for (let round = 1; round <= KILLS; round++) {
+    const milliseconds = Math.round(random.between(300, 2500));
+    let killed = false;
+    const { lost } = await underWriter(cluster, word(), async () => {
+      const running = cluster.lab.verb("switchover");
+      await delay(milliseconds);
+      killed = await killSwitchover(cluster.members);
+      await running;
+    });
+    t.deepEqual(lost, [], `round ${round}, seed ${seed}, killed after ${milliseconds} ms`);
+    await cluster.whole(WHOLE_SECONDS);
+    t.log(
+      `${round}: ${killed ? "killed" : "not there"} after ${milliseconds} ms; primary ${(await cluster.primary()).name}`,
+    );
+    if (killed) landed += 1;
+  }
+  t.true(landed >= KILLS / 2, `${landed} of ${KILLS} kills met a switchover, seed ${seed}`);
+  const ran = await cluster.lab.verb("switchover");
+  t.is(ran.status, 0, ran.stderr);
+});
 
 test.serial("reinit makes a standby anew from the primary, and refuses the primary", async (t) => {
   await cluster.whole(WHOLE_SECONDS);
