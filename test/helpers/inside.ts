@@ -7,7 +7,7 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { closeSync, existsSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { outputOf, type Ran, runProgram } from "./run-program.ts";
+import { type Ran, runProgram } from "./run-program.ts";
 import { scratchDirectory } from "./scratch.ts";
 
 /** What the engine gives to a program of an image that names no environment. */
@@ -71,7 +71,8 @@ async function firstOf(container: string): Promise<number | undefined> {
   if (known !== undefined && startOf(known.pid) === known.started) return known.pid;
   firsts.delete(container);
   const inspected = await runProgram("docker", ["inspect", "--type=container", "--format={{.State.Pid}}", container]);
-  const pid = Number(outputOf(inspected));
+  // There is no such container, or it has no process.
+  const pid = inspected.status === 0 ? Number(inspected.stdout) : 0;
   if (pid === 0) return undefined;
   const started = startOf(pid);
   if (started === undefined) return undefined;
