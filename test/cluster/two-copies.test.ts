@@ -23,6 +23,9 @@ const CUTS = 8;
 const SLOW_BYTES = 20_000;
 const seed = chooseSeed();
 
+/** Seconds for a session to come or to go. */
+const EFFECT_SECONDS = 30;
+
 let lab: Lab;
 let campaign: Campaign;
 let wallet: TwoCopies;
@@ -71,6 +74,39 @@ test.serial(
     await wallet.passed("survival:primary");
     await wallet.passed("repair:restore-replica");
     t.pass();
+  },
+);
+
+test.serial(
+  "refuses a restore while another host is logged in to the replica, and waits until it is gone",
+  async (t) => {
+    await wallet.stop();
+    await node().exec("rm", wallet.main.path);
+    // As a former host of the node would be: with its key, and not by this host's mount.
+    const login = "(sleep 600 | sftp -q -b - -F /etc/twofold/replica_ssh_config replica) >/dev/null 2>&1 & echo $!";
+    const sessions = async () =>
+      (await vault().exec("ps", "-eo", "args")).split("\n").filter((line) => /^sshd.*@internal-sftp/.test(line)).length;
+    const own = await sessions();
+    const another = async () => {
+      const shell = (await node().exec("sh", "-c", login)).trim();
+      await eventually("another session is there", EFFECT_SECONDS, async () => (await sessions()) === own + 1);
+      return () => node().exec("sh", "-c", 'kill -KILL $(ps -o pid= --ppid "$1") "$1"', "sh", shell);
+    };
+    const end = await another();
+    const refused = await lab.verb("restore", "replica");
+    t.is(refused.status, 3, refused.stdout + refused.stderr);
+    t.regex(refused.stderr, /waiting\n[\s\S]*RESTORE-REPLICA-IN-USE: .*vault/);
+    t.not((await lab.tryExec(node().name, "test", "-e", wallet.main.path)).status, 0, "nothing was restored");
+    await end();
+    await eventually("it is gone", EFFECT_SECONDS, async () => (await sessions()) === own);
+
+    const endNext = await another();
+    const restoring = wallet.restore();
+    await eventually("the restore is at work", EFFECT_SECONDS, async () =>
+      /twofold-.*restore/.test(await node().exec("systemctl", "list-units", "--plain", "--no-legend")),
+    );
+    await endNext();
+    await restoring;
   },
 );
 

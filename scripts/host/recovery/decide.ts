@@ -105,7 +105,7 @@ export function nobodyElseReaches(host: string, sessions: number): void {
   refuse(
     "RESTORE-REPLICA-IN-USE",
     `somebody beside this host's mount is logged in to the replica on ${host}`,
-    `${sessions} SFTP sessions of its account, expected 1`,
+    `${sessions} SFTP sessions of its account for longer than that of a host without power lasts, expected 1`,
     "a former host of this node may still run on it: two nodes with one wallet sign contradicting states, and the peer takes the money",
     `see who they are (on ${host}: ps -eo pid,lstart,args | grep internal-sftp; ss -tnp | grep sshd), make sure that no other host runs the node, and end them`,
   );

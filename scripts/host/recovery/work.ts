@@ -1,5 +1,6 @@
 /** What runs as the node's user under the start lock; each prints one line of JSON for the root side, which writes the audit. */
-import type { LightningdDocument, SqliteNodeDocument } from "../contract.ts";
+import { setTimeout as delay } from "node:timers/promises";
+import type { LightningdDocument, PeerAccess, SqliteNodeDocument } from "../contract.ts";
 import { observeWholly } from "../gate/observe.ts";
 import { parsePeek } from "../gate/peek.ts";
 import type { Mark } from "../witness/mark.ts";
@@ -17,14 +18,29 @@ export async function restoreReplica(document: SqliteNodeDocument, say: Say): Pr
   const seen = await observeWholly(document, say);
   const replica = mayRestoreReplica(seen);
   const { peek } = document.wallet.replica ?? {};
-  if (peek?.kind === "peer") {
-    const { sessions = 0 } = parsePeek(await askPeer(peek.access, "peek", { check: "none" }));
-    nobodyElseReaches(peek.access.host, sessions);
-  }
+  if (peek?.kind === "peer") await awaitNobodyElse(peek.access, say);
   await requireRoom(replica.path, document.wallet.main);
   say(`copying the replica (data_version ${replica.version}, ${replica.bytes} bytes) to ${document.wallet.main}`);
   const { version, nodeId } = replica;
   return copyWallet(replica.path, document.wallet.main, { version, nodeId, journalMode: document.wallet.journalMode });
+}
+
+/** A host that lost its power has a session on the replica's host until sshd there gives it up: 4 times 15 s (templates/replica-sshd.conf). */
+const DEAD_SESSION_MS = 90_000;
+const SESSIONS_POLL_MS = 1000;
+
+/** @throws {Refusal} if somebody else is logged in for longer than one that is gone can be */
+async function awaitNobodyElse(replicaHost: PeerAccess, say: Say): Promise<void> {
+  const deadline = Date.now() + DEAD_SESSION_MS;
+  for (let first = true; ; first = false) {
+    const { sessions = 0 } = parsePeek(await askPeer(replicaHost, "peek", { check: "none" }));
+    if (sessions <= 1 || Date.now() > deadline) return nobodyElseReaches(replicaHost.host, sessions);
+    if (first)
+      say(
+        `${sessions} SFTP sessions are on ${replicaHost.host}, where this host's mount is one; that of a host which lost its power ends within a minute: waiting`,
+      );
+    await delay(SESSIONS_POLL_MS);
+  }
 }
 
 /** @throws {Refusal} before anything was changed */
