@@ -1,6 +1,8 @@
 /** Faults of a PostgreSQL cluster while a writer records what lightningd acknowledges, and what the primary that is left has of it. */
+import { uptime } from "node:os";
 import { ACCOUNT } from "../../components/topology/places.ts";
 import { TLS, tlsFiles } from "../../scripts/host/contract.ts";
+import { SHORT_SECONDS, STARTS_FILE, type Starts } from "../../scripts/host/gate/back-off.ts";
 import { eventually } from "../helpers/lab.ts";
 import type { Ran } from "../helpers/run-program.ts";
 import { type Cluster, longestGap } from "./cluster.ts";
@@ -35,12 +37,21 @@ export async function underWriter(
   const recorder = await Recorder.start(cluster.node, cluster.topology, seed, undefined, RECOVER_SECONDS);
   try {
     await recorder.more(INVOICES, RECOVER_SECONDS);
+    await runsForAWhile(cluster);
     await fault(await cluster.primary(), recorder);
     await recorder.more(INVOICES, RECOVER_SECONDS);
   } finally {
     await recorder.stop();
   }
   return witnessed(cluster, recorder);
+}
+
+/** A lightningd that ends again and again right after its start is braked by the gate; these faults are to meet a node that runs. */
+async function runsForAWhile({ node }: Cluster): Promise<void> {
+  await eventually("lightningd has run for a while", RECOVER_SECONDS, async () => {
+    const { at } = JSON.parse(await node.exec("cat", STARTS_FILE)) as Starts;
+    return uptime() - at > SHORT_SECONDS + 1;
+  });
 }
 
 async function witnessed(cluster: Cluster, recorder: Recorder): Promise<Witnessed> {

@@ -8,12 +8,12 @@ import { join } from "node:path";
 import { LIGHTNINGD } from "../contract.ts";
 
 /** Of a lightningd that has not even opened its wallet for good. */
-const SHORT_SECONDS = 10;
+export const SHORT_SECONDS = 10;
 /** Short lives in a row without a pause: a cluster that is looking for its primary may end lightningd more than once. */
 const AT_ONCE = 5;
 const LONGEST_PAUSE_SECONDS = 60;
 
-const FILE = join(LIGHTNINGD.runtimeDirectory, "starts.json");
+export const STARTS_FILE = join(LIGHTNINGD.runtimeDirectory, "starts.json");
 
 export interface Starts {
   /** Seconds since the host's boot, at the last start. */
@@ -32,7 +32,7 @@ export function nextStart(last: Starts | undefined, now: number): { short: numbe
 /** Undefined before the first start since the host's boot. */
 export async function readStarts(): Promise<Starts | undefined> {
   try {
-    return JSON.parse(await readFile(FILE, "utf8")) as Starts;
+    return JSON.parse(await readFile(STARTS_FILE, "utf8")) as Starts;
   } catch {
     return undefined; // missing, or cut off by an end of the host's power: then nothing is known of earlier starts
   }
@@ -42,5 +42,5 @@ export const bootSeconds = (): number => uptime();
 
 /** Missing outside the unit, where nobody starts again and again. */
 export async function noteStart(short: number): Promise<void> {
-  await writeFile(FILE, `${JSON.stringify({ at: bootSeconds(), short } satisfies Starts)}\n`).catch(() => {});
+  await writeFile(STARTS_FILE, `${JSON.stringify({ at: bootSeconds(), short } satisfies Starts)}\n`).catch(() => {});
 }
