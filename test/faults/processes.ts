@@ -49,6 +49,22 @@ export async function lightningds(host: Machine): Promise<number[]> {
 
 const containerId = (host: Machine) => local("docker", "inspect", "--format", "{{.Id}}", host.container);
 
+/** Processes of a host whose command line has these words in a row, by this machine's numbers. */
+export async function processesWith(host: Machine, ...words: string[]): Promise<number[]> {
+  const container = await containerId(host);
+  const wanted = `\0${words.join("\0")}\0`;
+  return readdirSync("/proc").flatMap((entry) => {
+    const pid = Number(entry);
+    if (!Number.isInteger(pid)) return [];
+    try {
+      if (!readFileSync(`/proc/${pid}/cmdline`, "utf8").includes(wanted)) return [];
+      return readFileSync(`/proc/${pid}/cgroup`, "utf8").includes(container) ? [pid] : [];
+    } catch {
+      return []; // it ended meanwhile
+    }
+  });
+}
+
 /** The one lightningd of a host. @throws if there is none, or more than one. */
 export async function lightningd(host: Machine): Promise<number> {
   const found = await lightningds(host);
