@@ -18,15 +18,13 @@ interface Process {
   container: string;
 }
 
-/** All that run lightningd's program on this machine; a plugin between fork and exec counts for a moment. */
-function candidates(): Process[] {
+/** Processes of this machine whose command line is `wanted`. */
+function processes(wanted: (words: string[]) => boolean): Process[] {
   return readdirSync("/proc").flatMap((entry) => {
     const pid = Number(entry);
     if (!Number.isInteger(pid)) return [];
     try {
-      const words = readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0");
-      if (!words.some((word) => word.endsWith("/lightningd")) || !words.some((word) => word.startsWith("--conf=")))
-        return [];
+      if (!wanted(readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0"))) return [];
       const parent = Number(/^PPid:\s+(\d+)$/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]);
       // The control group names the container, whatever namespaces the process has made.
       const container = /docker[/-]([0-9a-f]{64})/.exec(readFileSync(`/proc/${pid}/cgroup`, "utf8"))?.[1] ?? "";
@@ -37,8 +35,12 @@ function candidates(): Process[] {
   });
 }
 
+/** Runs lightningd's program; a plugin between fork and exec counts for a moment. */
+const isLightningd = (words: string[]) =>
+  words.some((word) => word.endsWith("/lightningd")) && words.some((word) => word.startsWith("--conf="));
+
 function lightningdsIn(container: string): number[] {
-  const found = candidates().filter((one) => one.container === container);
+  const found = processes(isLightningd).filter((one) => one.container === container);
   return found.filter(({ parent }) => !found.some(({ pid }) => pid === parent)).map(({ pid }) => pid);
 }
 
@@ -49,20 +51,11 @@ export async function lightningds(host: Machine): Promise<number[]> {
 
 const containerId = (host: Machine) => local("docker", "inspect", "--format", "{{.Id}}", host.container);
 
-/** Processes of a host whose command line has these words in a row, by this machine's numbers. */
-export async function processesWith(host: Machine, ...words: string[]): Promise<number[]> {
+/** Processes of a host whose command line has these two words in a row, by this machine's numbers. */
+export async function processesWith(host: Machine, first: string, second: string): Promise<number[]> {
   const container = await containerId(host);
-  const wanted = `\0${words.join("\0")}\0`;
-  return readdirSync("/proc").flatMap((entry) => {
-    const pid = Number(entry);
-    if (!Number.isInteger(pid)) return [];
-    try {
-      if (!readFileSync(`/proc/${pid}/cmdline`, "utf8").includes(wanted)) return [];
-      return readFileSync(`/proc/${pid}/cgroup`, "utf8").includes(container) ? [pid] : [];
-    } catch {
-      return []; // it ended meanwhile
-    }
-  });
+  const found = processes((words) => words.some((word, index) => word === first && words[index + 1] === second));
+  return found.filter((one) => one.container === container).map(({ pid }) => pid);
 }
 
 /** The one lightningd of a host. @throws if there is none, or more than one. */

@@ -1,8 +1,7 @@
 /** Faults of a PostgreSQL cluster while a writer records what lightningd acknowledges, and what the primary that is left has of it. */
-import { uptime } from "node:os";
 import { ACCOUNT } from "../../components/topology/places.ts";
 import { TLS, tlsFiles } from "../../scripts/host/contract.ts";
-import { SHORT_SECONDS, STARTS_FILE, type Starts } from "../../scripts/host/gate/back-off.ts";
+import { bootSeconds, SHORT_SECONDS, STARTS_FILE, type Starts } from "../../scripts/host/gate/back-off.ts";
 import { eventually } from "../helpers/lab.ts";
 import type { Ran } from "../helpers/run-program.ts";
 import { type Cluster, longestGap } from "./cluster.ts";
@@ -50,7 +49,7 @@ export async function underWriter(
 async function runsForAWhile({ node }: Cluster): Promise<void> {
   await eventually("lightningd has run for a while", RECOVER_SECONDS, async () => {
     const { at } = JSON.parse(await node.exec("cat", STARTS_FILE)) as Starts;
-    return uptime() - at > SHORT_SECONDS + 1;
+    return bootSeconds() - at > SHORT_SECONDS + 1;
   });
 }
 

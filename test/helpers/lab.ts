@@ -13,6 +13,8 @@ import { outputOf, type Ran, runProgram } from "./run-program.ts";
 
 const ROOT = join(import.meta.dirname, "../..");
 
+const UP = ["up", "--yes", "--skip-preview", "--non-interactive"];
+
 /** What `labUp` tells of a lab. */
 type LabFacts = Awaited<ReturnType<typeof labUp>>;
 
@@ -102,7 +104,7 @@ export class Lab {
 
   /** `pulumi up`, whatever it ends with; with `configFile` instead of the lab's config. */
   tryUp(options: { configFile?: string } = {}): Promise<Ran> {
-    return this.pulumi(["up", "--yes", "--skip-preview", "--non-interactive"], options);
+    return this.pulumi(UP, options);
   }
 
   /**
@@ -110,8 +112,7 @@ export class Lab {
    * @returns Whether that ended it, and the last line that it had printed.
    */
   async killedUp(when: Promise<unknown>): Promise<{ landed: boolean; point: string }> {
-    const words = ["up", "--yes", "--skip-preview", "--non-interactive", "--stack", this.stack];
-    const child = spawn("pulumi", [...words, "--config-file", this.facts.configFile], {
+    const child = spawn("pulumi", [...UP, "--stack", this.stack, "--config-file", this.facts.configFile], {
       cwd: ROOT,
       env: this.facts.env,
       stdio: ["ignore", "pipe", "ignore"],
