@@ -101,8 +101,8 @@ function memberText({ name, role, state, timeline, lag, pending_restart }: Patro
 }
 
 /** As it was measured for this very status. */
-function flushText({ name, sync, flushed, ms }: FlushLatency): string {
-  const when = ms !== null ? `after ${ms} ms` : flushed ? "in time (PostgreSQL has no figure now)" : "NOT IN TIME";
+function flushText({ name, sync, ms }: FlushLatency): string {
+  const when = ms === null ? "NOT IN TIME" : `after ${ms} ms`;
   return `by ${name} ${when}${sync ? " (commits wait for it)" : ""}`;
 }
 
