@@ -24,6 +24,8 @@ const ASK_SERIAL = `const port = Number(process.argv[1]);
   }).on("error", () => process.exit(1));`;
 
 const PATRONI = "patroni";
+/** Of a member whose PostgreSQL ends right after its start. */
+const START_FAILED = "start failed";
 /** Seconds for a signal to have its effect, on a busy machine. */
 const EFFECT_SECONDS = 10;
 
@@ -226,6 +228,20 @@ export class Cluster {
       await this.startEtcd(member);
       await this.startMember(member);
     }
+    const list = await this.list();
+    for (const member of this.members)
+      if (list.some(({ name, state }) => name === member.name && state === START_FAILED)) await this.tryAgain(member);
+  }
+
+  /** The operator's word to a member that Patroni has given up: its next Patroni rewinds it once more. */
+  async tryAgain(member: Machine): Promise<void> {
+    await member.exec("systemctl", "restart", "--no-block", PATRONI);
+  }
+
+  /** Whether a member is the primary that runs, or streams from it. */
+  async takesPart(member: Machine): Promise<boolean> {
+    const found = (await this.list()).find(({ name }) => name === member.name);
+    return found?.state === (found?.role === "leader" ? "running" : "streaming");
   }
 
   /** Mount point of a member's own volume, which holds its data. */

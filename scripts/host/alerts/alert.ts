@@ -164,7 +164,8 @@ export const ALERT_KINDS = {
     "critical",
     MINUTE_MS,
     "one member less: with the next failure commits stop",
-    "./twofold status; journalctl -u patroni on the host; ./twofold reinit MEMBER for one that can't follow any more",
+    "./twofold status; journalctl -u patroni on the host; a failed rewind, as on a full disk, is tried again by systemctl " +
+      "restart patroni there, and not before; ./twofold reinit MEMBER for one that can't follow any more",
   ),
   PG_NO_PRIMARY: kind(
     "critical",

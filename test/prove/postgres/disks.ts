@@ -1,6 +1,7 @@
 /** Power cuts, a full disk, a volume that is not mounted. */
 import type { ExecutionContext } from "ava";
 import { LIGHTNINGD } from "../../../scripts/host/contract.ts";
+import { alertsOf, lookNow } from "../../faults/alerts.ts";
 import { fillDisk } from "../../faults/disks.ts";
 import { gateSays, nodeAnswers } from "../../faults/gate.ts";
 import type { Machine } from "../../faults/machine.ts";
@@ -66,7 +67,7 @@ repeatedly("a power cut of all hosts at one instant: all comes back by itself [s
 });
 
 proves(
-  "the disk of the primary's log is full: nothing is lost, and all goes on at the latest when there is room again",
+  "the disk of the primary's log is full: nothing is lost, the node goes on, and a member that can't follow is told of",
   async (primary, recorder) => {
     const makeRoom = await fillDisk(primary, cluster.volume(primary));
     try {
@@ -83,8 +84,24 @@ proves(
     } finally {
       await makeRoom();
     }
+    await takesPartAgain(primary);
   },
 );
+
+/**
+ * What the full disk's log has and the new primary has not is taken back by pg_rewind, which Patroni tries once. Where that was while there
+ * was no room, the member is told of, and the operator lets Patroni try again.
+ */
+async function takesPartAgain(member: Machine): Promise<void> {
+  const told = await eventually(`${member.name} takes part again, or is told of`, WHOLE_SECONDS, async () => {
+    if (await cluster.takesPart(member)) return "nothing";
+    await lookNow(member);
+    return (await alertsOf(member)).find(({ code, raised }) => code === "PG_MEMBER_DOWN" && raised !== undefined);
+  });
+  if (told === "nothing") return;
+  console.log(`${member.name} was told of: ${told.value}`);
+  await cluster.tryAgain(member);
+}
 
 repeatedly("a start without the node's volume waits until it is mounted [survival:unmounted]", async (t) => {
   const { node } = cluster;
