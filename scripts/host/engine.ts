@@ -60,7 +60,9 @@ async function clearPending(stage: StageName): Promise<void> {
 interface Plan {
   /** What the host as it is now needs. */
   planned: Action[];
-  /** Consequences of an earlier run that didn't come to them. */
+  /** What an earlier run that didn't come to its consequences has written down. */
+  pending: Action[];
+  /** Those of `pending` that are not planned anyhow. */
   leftOver: Action[];
   /** What the operator has to do himself ({@link Stage.awaits}). */
   awaits: string | undefined;
@@ -70,7 +72,7 @@ async function makePlan(document: StageDocument): Promise<Plan> {
   const stage = stageOf(document.stage);
   const [facts, pending] = await Promise.all([stage.readFacts(document), readPending(document.stage)]);
   const planned = stage.plan(facts, document);
-  return { planned, leftOver: leftOver(pending, planned), awaits: stage.awaits?.(facts, document) };
+  return { planned, pending, leftOver: leftOver(pending, planned), awaits: stage.awaits?.(facts, document) };
 }
 
 /** Everything to be done for a document as the host is now; empty if nothing is. @throws {Refusal} */
@@ -79,14 +81,19 @@ export async function planDocument(document: StageDocument): Promise<Action[]> {
   return [...planned, ...leftOver];
 }
 
-async function carryOut(actions: readonly Action[], document: StageDocument, context: ApplyContext): Promise<void> {
+async function carryOut(
+  actions: readonly Action[],
+  document: StageDocument,
+  context: ApplyContext,
+  done: (step: readonly Action[]) => void,
+): Promise<void> {
   const stage = stageOf(document.stage);
   for (const step of toSteps(actions)) {
-    for (const action of step.kind === "packages" ? step.actions : [step.action]) {
-      context.progress(`${document.stage}: ${action.summary}`);
-    }
+    const together = step.kind === "packages" ? step.actions : [step.action];
+    for (const action of together) context.progress(`${document.stage}: ${action.summary}`);
     if (step.kind === "own") await stage.apply(step.action, document, context);
     else await applyStep(step, context);
+    done(together);
   }
 }
 
@@ -101,13 +108,15 @@ async function recordApplied(document: StageDocument): Promise<void> {
 /**
  * Brings the host to what the document says and looks again whether it is there. Returns the items that were changed.
  * The caller holds the host lock.
- * @throws {Refusal} before anything was changed, if something must not be touched
+ * @throws {Refusal} before anything was changed, if something must not be touched; an action that throws one has changed nothing itself
  */
 export async function applyDocument(document: StageDocument, context: ApplyContext): Promise<ItemName[]> {
   const changed = new Set<ItemName>();
+  let before: Action[] = [];
   try {
     for (let round = 1; ; round++) {
-      const { planned, leftOver, awaits } = await makePlan(document);
+      const { planned, pending, leftOver, awaits } = await makePlan(document);
+      before = pending;
       const actions = [...planned, ...leftOver];
       if (actions.length === 0) {
         if (awaits !== undefined) context.progress(`${document.stage}: ${awaits}`);
@@ -115,15 +124,19 @@ export async function applyDocument(document: StageDocument, context: ApplyConte
       }
       if (round === ROUNDS) throw stillDifferent(document.stage, actions);
       await writePending(document.stage, actions);
-      for (const action of actions) changed.add(action.item);
-      await carryOut(actions, document, context);
+      await carryOut(actions, document, context, (step) => {
+        for (const { item } of step) changed.add(item);
+      });
       await clearPending(document.stage);
     }
   } catch (error) {
+    if (!(error instanceof Refusal)) throw error;
     // "Nothing was changed" would not be true any more.
-    if (error instanceof Refusal && changed.size > 0) {
+    if (changed.size > 0)
       throw new Error(`stage ${document.stage} stopped on its way, what is printed above was done: ${error.message}`);
-    }
+    // Of what was not done nothing follows: the next run would restart a node for it.
+    if (before.length === 0) await clearPending(document.stage);
+    else await writePending(document.stage, before);
     throw error;
   }
   await recordApplied(document);

@@ -231,6 +231,16 @@ test.serial("a changed option restarts lightningd once", async (t) => {
   await host.apply(desired());
 });
 
+test.serial("an apply that is refused before its first action leaves the running node nothing to do", async (t) => {
+  const pid = await property("MainPID");
+  const source = "https://127.0.0.1:1/lightningd.tar.xz";
+  const said = await refusal(withInstall({ kind: "archive", source, sha256: "f".repeat(64) }));
+  t.regex(said, /refused, nothing was changed: lightningd-download/);
+  t.deepEqual(await host.drift(desired()), []);
+  t.deepEqual(await host.apply(desired()), []);
+  t.is(await property("MainPID"), pid);
+});
+
 test.serial(
   "the journal mode of a running node is changed with lightningd stopped, and its invoices are still there",
   async (t) => {
