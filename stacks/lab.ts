@@ -40,6 +40,8 @@ function createHost(name: string, host: LabConfig["hosts"][string], lab: LabConf
     cgroupnsMode: "private",
     capabilities: { adds: ["CAP_MKNOD", "CAP_NET_ADMIN", "CAP_SYS_ADMIN", "CAP_SYS_PTRACE"] },
     securityOpts: ["apparmor=unconfined", "seccomp=unconfined"],
+    // The engine knows no name of a host that is dead, and asks outside. A standby can't be promoted while it waits for that.
+    dnsOpts: ["timeout:1", "attempts:1"],
     tmpfs: { "/run": "", "/tmp": "" },
     devices: [...disks.map(([, device]) => device), "/dev/btrfs-control", "/dev/fuse"].map((path) => ({
       hostPath: path,

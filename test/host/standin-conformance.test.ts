@@ -346,6 +346,7 @@ function dockerConformance(title: string, body: (t: ExecutionContext, bench: Doc
           cgroupnsMode: "private",
           capabilities: { adds: ["CAP_NET_ADMIN", "CAP_SYS_PTRACE"] },
           securityOpts: ["apparmor=unconfined", "seccomp=unconfined"],
+          dnsOpts: ["timeout:1", "attempts:1"],
           tmpfs: { "/run": "", "/tmp": "" },
           devices: [{ hostPath: "/dev/null", containerPath: "/dev/lab-null", permissions: "rwm" }],
           volumes: [
@@ -453,6 +454,7 @@ dockerConformance(
     const reordered = declare({
       capabilities: { adds: ["CAP_SYS_PTRACE", "CAP_NET_ADMIN"] },
       securityOpts: ["seccomp=unconfined", "apparmor=unconfined"],
+      dnsOpts: ["attempts:1", "timeout:1"],
     });
     t.deepEqual(stepsOf(succeeded(t, await project.up(...reordered))), ["same net", "same box"]);
     t.is((await inspect()).Id, Id);

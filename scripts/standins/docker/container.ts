@@ -14,6 +14,7 @@ interface Inputs {
   cgroupnsMode?: "private" | "host";
   capabilities?: { adds?: string[] };
   securityOpts?: string[];
+  dnsOpts?: string[];
   tmpfs?: Record<string, string>;
   devices?: { hostPath: string; containerPath?: string; permissions?: string }[];
   volumes?: { hostPath: string; containerPath: string; readOnly?: boolean }[];
@@ -32,7 +33,7 @@ export const container: ResourceKind = {
   diff: (state, inputs) =>
     diffOf(state, inputs, {
       known: Object.keys(containerShape.object),
-      sets: ["capabilities", "securityOpts", "devices", "volumes", "networksAdvanced", "labels"],
+      sets: ["capabilities", "securityOpts", "dnsOpts", "devices", "volumes", "networksAdvanced", "labels"],
       // A changed tmpfs is recorded and not acted on, as in the real plugin.
       updated: ["restart", "mustRun", "tmpfs", "destroyGraceSeconds"],
     }),
@@ -106,6 +107,7 @@ function createOptions(wanted: Inputs): ContainerCreateOptions {
       RestartPolicy: { Name: wanted.restart ?? "no" },
       CapAdd: wanted.capabilities?.adds ?? [],
       SecurityOpt: wanted.securityOpts ?? [],
+      ...(wanted.dnsOpts === undefined ? {} : { DnsOptions: wanted.dnsOpts }),
       ...(wanted.cgroupnsMode === undefined ? {} : { CgroupnsMode: wanted.cgroupnsMode }),
       Tmpfs: wanted.tmpfs ?? {},
       Devices: (wanted.devices ?? []).map(({ hostPath, containerPath, permissions }) => ({

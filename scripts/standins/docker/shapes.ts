@@ -13,6 +13,7 @@ export const containerShape: ObjectShape = {
     cgroupnsMode: { oneOf: ["private", "host"] },
     capabilities: { object: { adds: { list: "string" } }, required: [] },
     securityOpts: { list: "string" },
+    dnsOpts: { list: "string" },
     tmpfs: { map: "string" },
     devices: {
       list: {
