@@ -101,7 +101,7 @@ repeatedly(
   },
 );
 
-test.serial(
+repeatedly(
   "a wait that a superuser cancels is acknowledged in one place only, and the node's role can't cancel it",
   async (t) => {
     await cluster.whole(WHOLE_SECONDS);
@@ -154,6 +154,7 @@ test.serial(
     await cluster.node.exec("systemctl", "start", "--no-block", LIGHTNINGD.unit);
     await nodeAnswers(cluster.node, cluster.topology, RECOVER_SECONDS);
   },
+  1,
 );
 
 repeatedly(

@@ -35,17 +35,17 @@ async function recorded(title: string, runs: number): Promise<void> {
     recordPass(sentenceOf(id as TestId, cluster.topology), { lightningd: version, runs });
 }
 
-/** Makes a run {@link RUNS} times. */
-export function repeatedly(title: string, run: (t: ExecutionContext) => Promise<void>): void {
+/** Makes a run {@link RUNS} times, or `runs`. */
+export function repeatedly(title: string, run: (t: ExecutionContext) => Promise<void>, runs = RUNS): void {
   test.serial(title, async (t) => {
     try {
-      for (let count = 1; count <= RUNS; count++) await run(t);
+      for (let count = 1; count <= runs; count++) await run(t);
     } catch (error) {
       // The sentences after it are to be judged by themselves.
       await cluster.restore();
       throw error;
     }
-    await recorded(title, RUNS);
+    await recorded(title, runs);
   });
 }
 
