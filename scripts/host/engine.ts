@@ -42,19 +42,18 @@ async function readPending(stage: StageName): Promise<Action[]> {
   return text === undefined ? [] : (JSON.parse(text) as Action[]);
 }
 
+/** Writes down the consequences among `actions` in the place of what was written before; without any there is no file. */
 async function writePending(stage: StageName, actions: readonly Action[]): Promise<void> {
-  const consequences = actions.filter((action) => action.consequence);
-  if (consequences.length === 0) return;
-  await ensureOwnDirectory(STATE_DIRECTORY);
-  await ensureOwnDirectory(PENDING);
-  await writeFileDurably(join(PENDING, `${stage}.json`), canonicalJson(consequences), ROOT_FILE);
-}
-
-async function clearPending(stage: StageName): Promise<void> {
   const path = join(PENDING, `${stage}.json`);
-  if ((await readText(path)) === undefined) return;
-  await rm(path);
-  await syncDirectory(PENDING);
+  const consequences = actions.filter((action) => action.consequence);
+  if (consequences.length > 0) {
+    await ensureOwnDirectory(STATE_DIRECTORY);
+    await ensureOwnDirectory(PENDING);
+    await writeFileDurably(path, canonicalJson(consequences), ROOT_FILE);
+  } else if ((await readText(path)) !== undefined) {
+    await rm(path);
+    await syncDirectory(PENDING);
+  }
 }
 
 interface Plan {
@@ -81,11 +80,12 @@ export async function planDocument(document: StageDocument): Promise<Action[]> {
   return [...planned, ...leftOver];
 }
 
+/** `changed` gets the items of each step that is done. */
 async function carryOut(
   actions: readonly Action[],
   document: StageDocument,
   context: ApplyContext,
-  done: (step: readonly Action[]) => void,
+  changed: Set<ItemName>,
 ): Promise<void> {
   const stage = stageOf(document.stage);
   for (const step of toSteps(actions)) {
@@ -93,7 +93,7 @@ async function carryOut(
     for (const action of together) context.progress(`${document.stage}: ${action.summary}`);
     if (step.kind === "own") await stage.apply(step.action, document, context);
     else await applyStep(step, context);
-    done(together);
+    for (const { item } of together) changed.add(item);
   }
 }
 
@@ -112,11 +112,9 @@ async function recordApplied(document: StageDocument): Promise<void> {
  */
 export async function applyDocument(document: StageDocument, context: ApplyContext): Promise<ItemName[]> {
   const changed = new Set<ItemName>();
-  let before: Action[] = [];
   try {
     for (let round = 1; ; round++) {
       const { planned, pending, leftOver, awaits } = await makePlan(document);
-      before = pending;
       const actions = [...planned, ...leftOver];
       if (actions.length === 0) {
         if (awaits !== undefined) context.progress(`${document.stage}: ${awaits}`);
@@ -124,19 +122,20 @@ export async function applyDocument(document: StageDocument, context: ApplyConte
       }
       if (round === ROUNDS) throw stillDifferent(document.stage, actions);
       await writePending(document.stage, actions);
-      await carryOut(actions, document, context, (step) => {
-        for (const { item } of step) changed.add(item);
-      });
-      await clearPending(document.stage);
+      try {
+        await carryOut(actions, document, context, changed);
+      } catch (error) {
+        // Of what was not done nothing follows: the next run would restart a node for it. What was owed before is owed still.
+        if (error instanceof Refusal && changed.size === 0) await writePending(document.stage, pending);
+        throw error;
+      }
+      await writePending(document.stage, []);
     }
   } catch (error) {
-    if (!(error instanceof Refusal)) throw error;
     // "Nothing was changed" would not be true any more.
-    if (changed.size > 0)
+    if (error instanceof Refusal && changed.size > 0) {
       throw new Error(`stage ${document.stage} stopped on its way, what is printed above was done: ${error.message}`);
-    // Of what was not done nothing follows: the next run would restart a node for it.
-    if (before.length === 0) await clearPending(document.stage);
-    else await writePending(document.stage, before);
+    }
     throw error;
   }
   await recordApplied(document);
