@@ -415,6 +415,7 @@ dockerConformance(
       {
         adds: [...(HostConfig.CapAdd ?? [])].sort(),
         security: [...(HostConfig.SecurityOpt ?? [])].sort(),
+        dns: [...(HostConfig.DnsOptions ?? [])].sort(),
         binds: [...(HostConfig.Binds ?? [])].sort(),
         cgroupns: (HostConfig as { CgroupnsMode?: string }).CgroupnsMode,
         tmpfs: HostConfig.Tmpfs,
@@ -428,6 +429,7 @@ dockerConformance(
       {
         adds: ["CAP_NET_ADMIN", "CAP_SYS_PTRACE"],
         security: ["apparmor=unconfined", "seccomp=unconfined"],
+        dns: ["attempts:1", "timeout:1"],
         binds: ["/opt:/host-opt:rw", "/usr:/host-usr:ro"],
         cgroupns: "private",
         tmpfs: { "/run": "", "/tmp": "" },
