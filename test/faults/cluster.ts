@@ -2,7 +2,7 @@
 import { join } from "node:path";
 import { postgresDocument } from "../../components/topology/documents/postgres.ts";
 import { etcdctlWords } from "../../scripts/host/etcd/members.ts";
-import type { PatroniMember } from "../../scripts/host/postgres/patroni.ts";
+import { type PatroniMember, takesPart } from "../../scripts/host/postgres/patroni.ts";
 import { dataDirectory } from "../../templates/patroni.ts";
 import { eventually, type Lab } from "../helpers/lab.ts";
 import { healLinks } from "./links.ts";
@@ -87,9 +87,7 @@ export class Cluster {
   async whole(seconds: number, synchronous = true): Promise<void> {
     await eventually("every member takes part, one standby synchronously", seconds, async () => {
       const list = await this.list();
-      const following = list.filter(({ role, state }) =>
-        role === "leader" ? state === "running" : state === "streaming",
-      );
+      const following = list.filter(takesPart);
       // A member whose link has just been healed may still tell of what was before it was cut: then this fails, and is asked again.
       await this.#primaryIn(list);
       return (
@@ -240,8 +238,7 @@ export class Cluster {
 
   /** Whether a member is the primary that runs, or streams from it. */
   async takesPart(member: Machine): Promise<boolean> {
-    const found = (await this.list()).find(({ name }) => name === member.name);
-    return found?.state === (found?.role === "leader" ? "running" : "streaming");
+    return (await this.list()).some((one) => one.name === member.name && takesPart(one));
   }
 
   /** Mount point of a member's own volume, which holds its data. */

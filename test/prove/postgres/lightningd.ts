@@ -240,15 +240,18 @@ test.serial(
   "twenty failovers in a row: the unit is still active, nothing is lost, and no two lightningds ever ran",
   async (t) => {
     const watch = await LightningdWatch.start(cluster.node);
-    for (let failover = 1; failover <= 20; failover++) {
-      const { lost } = await underWriter(cluster, word(), async (primary) => {
-        await cluster.killMember(primary);
-        await cluster.awaitPrimary(cluster.others(primary), RECOVER_SECONDS);
-        await cluster.startMember(primary);
-      });
-      t.deepEqual(lost, [], `failover ${failover}`);
+    try {
+      for (let failover = 1; failover <= 20; failover++) {
+        const { lost } = await underWriter(cluster, word(), async (primary) => {
+          await cluster.killMember(primary);
+          await cluster.awaitPrimary(cluster.others(primary), RECOVER_SECONDS);
+          await cluster.startMember(primary);
+        });
+        t.deepEqual(lost, [], `failover ${failover}`);
+      }
+    } finally {
+      await watch.stop();
     }
-    await watch.stop();
     t.true(watch.seen > 0);
     t.deepEqual(watch.doubles, []);
     t.is((await cluster.node.exec("systemctl", "is-active", LIGHTNINGD.unit)).trim(), "active");
