@@ -2,7 +2,6 @@
 -- standby is there, and nothing of the data changes. Measured here, in one session: PostgreSQL's own pg_stat_replication.flush_lag goes
 -- away with a standby's next reply, so on quick disks it is hardly ever there.
 \set ON_ERROR_STOP on
-SET client_min_messages = warning;
 DO $look$
 DECLARE
   asked pg_lsn;

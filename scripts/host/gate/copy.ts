@@ -149,7 +149,6 @@ async function readInScratch(path: string, scratch: string, found: Stats, check:
     const strange = await journalOfAnother(path, scratch, wallet.version);
     if (strange !== undefined) return { path, ...strange };
     // After it: what SQLite makes of two databases is often malformed, too, and would be called a fault of the disk.
-    await readAhead(file);
     const failed = await asked(() => checkPages(file, readOnly, check));
     if (failed !== undefined) return { path, ...failed };
   }
@@ -339,6 +338,7 @@ async function checkPages(
   readOnly: boolean,
   check: Exclude<Check, "none">,
 ): Promise<WalletFailed | undefined> {
+  await readAhead(file);
   const pragma = check === "full" ? "integrity_check" : "quick_check";
   // Mapped, what is in memory is checked in two thirds of the time. The first line answers the mapping.
   const [, ...problems] = await sqlite(file, readOnly, `PRAGMA mmap_size = ${MAPPED}; PRAGMA ${pragma}(3)`);
