@@ -244,22 +244,24 @@ test.serial("an apply that is refused before its first action leaves the running
 test.serial(
   "what an interrupted run owes is owed still after an apply that is refused, when planned or later",
   async (t) => {
-    const owed = { kind: "restart-unit", item: "unit:cron.service", unit: "cron.service", consequence: true };
+    const owed = {
+      kind: "restart-unit",
+      item: "unit:systemd-journald.service",
+      unit: "systemd-journald.service",
+      consequence: true,
+    };
     const pending = "/var/lib/twofold/pending";
     await host.must("mkdir", "-p", pending);
-    await host.exec(
-      ["tee", `${pending}/lightningd.json`],
-      JSON.stringify([{ ...owed, summary: "restart cron.service" }]),
-    );
+    await host.exec(["tee", `${pending}/lightningd.json`], JSON.stringify([{ ...owed, summary: "restart it" }]));
     const sha256 = "f".repeat(64);
     for (const [source, code] of [
       [ARCHIVE, /lightningd-checksum/],
       ["https://127.0.0.1:1/lightningd.tar.xz", /lightningd-download/],
     ] as const) {
       t.regex(await refusal(withInstall({ kind: "archive", source, sha256 })), code);
-      t.deepEqual(await host.drift(desired()), ["unit:cron.service"], `after ${code}`);
+      t.deepEqual(await host.drift(desired()), [owed.item], `after ${code}`);
     }
-    t.deepEqual(await host.apply(desired()), ["unit:cron.service"]);
+    t.deepEqual(await host.apply(desired()), [owed.item]);
     t.deepEqual(await host.drift(desired()), []);
   },
 );
